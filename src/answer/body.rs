@@ -1,0 +1,293 @@
+//! The body of an answer: a sequence of segments, made when they are wanted.
+//!
+//! A segment is some bytes or a slice of an open file, and the length of the whole is known beforehand. Any place in a body
+//! is a [`Position`], so that every body can be stopped and resumed anywhere with nothing kept in between, and a part of
+//! any body is found by passing over segments.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use super::listing::Listing;
+
+/// A piece of a body.
+#[derive(Debug)]
+pub enum Segment<'a> {
+    /// Bytes in memory.
+    Bytes(Cow<'a, [u8]>),
+    /// The bytes of an open file from `offset` on, `length` of them.
+    Slice {
+        /// The file; its own read position is never used.
+        file: &'a File,
+        /// Bytes from the start of the file.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+impl Segment<'_> {
+    /// Bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Slice { length, .. } => *length,
+        }
+    }
+}
+
+/// A place in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// The segment, counted from 0.
+    pub segment: usize,
+    /// Bytes from the start of that segment.
+    pub offset: u64,
+}
+
+/// What follows the head of an answer.
+#[derive(Debug)]
+pub struct Body(Content);
+
+#[derive(Debug)]
+enum Content {
+    Bytes(Vec<u8>),
+    Slice(File, Range<u64>),
+    Parts(Box<Parts>),
+    Listing(Box<Listing>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+impl Body {
+    /// No body.
+    pub const EMPTY: Self = Self(Content::Bytes(Vec::new()));
+
+    /// Some bytes.
+    pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Content::Bytes(bytes.into()))
+    }
+
+    /// These bytes of an open file.
+    pub fn slice(file: File, range: Range<u64>) -> Self {
+        Self(Content::Slice(file, range))
+    }
+
+    pub(crate) fn parts(parts: Parts) -> Self {
+        Self(Content::Parts(Box::new(parts)))
+    }
+
+    pub(crate) fn listing(listing: Listing) -> Self {
+        Self(Content::Listing(Box::new(listing)))
+    }
+
+    /// Bytes in all.
+    pub fn length(&self) -> u64 {
+        match &self.0 {
+            Content::Slice(_, range) => range.end - range.start,
+            _ => (0..).map_while(|index| self.segment(index)).map(|segment| segment.length()).sum(),
+        }
+    }
+
+    /// The segment of this number, none behind the last.
+    pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
+        match &self.0 {
+            Content::Bytes(bytes) => (index == 0).then_some(Segment::Bytes(Cow::Borrowed(bytes))),
+            Content::Slice(file, range) => (index == 0).then(|| slice(file, range)),
+            Content::Parts(parts) => parts.segment(index),
+            Content::Listing(listing) => Some(Segment::Bytes(Cow::Owned(listing.segment(index)?))),
+        }
+    }
+
+    /// The position so many bytes from the start; behind the end it is that of the end.
+    pub fn position(&self, at: u64) -> Position {
+        let mut position = Position { segment: 0, offset: at };
+        while let Some(segment) = self.segment(position.segment) {
+            if position.offset < segment.length() {
+                return position;
+            }
+            position.offset -= segment.length();
+            position.segment += 1;
+        }
+        Position { offset: 0, ..position }
+    }
+
+    /// Fills the buffer from the position on and moves the position behind what was read; 0 at the end of the body, and
+    /// for an empty buffer.
+    ///
+    /// # Errors
+    /// Those of reading a file, and [`io::ErrorKind::UnexpectedEof`] if it is shorter by now than it was when it was
+    /// opened. Bytes read before the error are returned first; the error comes with the next call.
+    pub fn read(&self, position: &mut Position, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let (Some(rest), Some(segment)) =
+            (buffer.get_mut(filled..).filter(|rest| !rest.is_empty()), self.segment(position.segment))
+        {
+            let left = segment.length().saturating_sub(position.offset);
+            if left == 0 {
+                *position = Position { segment: position.segment + 1, offset: 0 };
+                continue;
+            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+            let (rest, _) = rest.split_at_mut(most);
+            let count = match segment {
+                Segment::Bytes(bytes) => {
+                    let from = bytes.get(position.offset as usize..).and_then(|from| from.get(..most));
+                    rest.copy_from_slice(from.unwrap_or_default());
+                    most
+                }
+                Segment::Slice { file, offset, .. } => match file.read_at(rest, offset + position.offset) {
+                    Ok(0) => return shortened(filled),
+                    Ok(count) => count,
+                    Err(error) => return if filled > 0 { Ok(filled) } else { Err(error) },
+                },
+            };
+            position.offset += count as u64;
+            filled += count;
+        }
+        Ok(filled)
+    }
+}
+
+fn shortened(filled: usize) -> io::Result<usize> {
+    if filled > 0 {
+        return Ok(filled);
+    }
+    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"))
+}
+
+fn slice<'a>(file: &'a File, range: &Range<u64>) -> Segment<'a> {
+    Segment::Slice { file, offset: range.start, length: range.end - range.start }
+}
+
+/// Several ranges of one file as multipart/byteranges (RFC 9110 section 14.6): for each a head and a slice, then the end.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) file: File,
+    /// Bytes of the whole file.
+    pub(crate) length: u64,
+    pub(crate) ranges: Vec<Range<u64>>,
+    pub(crate) content_type: Cow<'static, str>,
+    pub(crate) boundary: String,
+}
+
+impl Parts {
+    fn segment(&self, index: usize) -> Option<Segment<'_>> {
+        let boundary = &self.boundary;
+        match self.ranges.get(index / 2) {
+            Some(range) if index % 2 == 0 => {
+                let (content_type, content_range) = (&self.content_type, content_range(range, self.length));
+                let head = format!(
+                    "\r\n--{boundary}\r\nContent-Type: {content_type}\r\nContent-Range: {content_range}\r\n\r\n"
+                );
+                Some(Segment::Bytes(Cow::Owned(head.into_bytes())))
+            }
+            Some(range) => Some(slice(&self.file, range)),
+            None if index == self.ranges.len() * 2 => {
+                Some(Segment::Bytes(Cow::Owned(format!("\r\n--{boundary}--\r\n").into_bytes())))
+            }
+            None => None,
+        }
+    }
+}
+
+/// The value of `Content-Range` for a range that is not empty.
+pub(super) fn content_range(range: &Range<u64>, length: u64) -> String {
+    format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::listing::tests::listing;
+    use proptest::prelude::*;
+    use std::io::Write;
+
+    fn file(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        file
+    }
+
+    fn bodies(content: &[u8], mut cuts: Vec<u64>) -> Vec<Body> {
+        let length = content.len() as u64;
+        cuts.iter_mut().for_each(|cut| *cut %= length + 1);
+        cuts.sort_unstable();
+        let ranges = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
+        let parts =
+            Parts { file: file(content), length, ranges, content_type: "text/plain".into(), boundary: "b".into() };
+        vec![
+            Body::EMPTY,
+            Body::bytes(content.to_vec()),
+            Body::slice(file(content), 0..length),
+            Body::slice(file(content), length / 3..length / 2),
+            Body::parts(parts),
+            Body::listing(listing(content.len() / 4)),
+        ]
+    }
+
+    fn read(body: &Body, mut position: Position, mut left: usize, step: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        while left > 0 {
+            let mut buffer = vec![0; step.min(left)];
+            let count = body.read(&mut position, &mut buffer).unwrap();
+            if count == 0 {
+                break;
+            }
+            out.extend_from_slice(&buffer[..count]);
+            left -= count;
+        }
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_slice_of_any_body_is_the_slice_of_the_whole(
+            content in proptest::collection::vec(any::<u8>(), 0..400),
+            cuts in proptest::collection::vec(any::<u64>(), 0..8),
+            from in 0usize..2000, count in 0usize..2000, step in 1usize..300,
+        ) {
+            for body in bodies(&content, cuts) {
+                let whole = read(&body, Position::default(), usize::MAX, 1 << 16);
+                prop_assert_eq!(whole.len() as u64, body.length());
+                let from = from.min(whole.len());
+                let until = (from + count).min(whole.len());
+                let part = read(&body, body.position(from as u64), until - from, step);
+                prop_assert_eq!(&part[..], &whole[from..until]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_multipart_body_reads_as_the_rfc_shows_it() {
+        let parts = Parts {
+            file: file(b"0123456789"),
+            length: 10,
+            ranges: vec![0..2, 8..10],
+            content_type: "text/plain".into(),
+            boundary: "xyz".into(),
+        };
+        let expected = "\r\n--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/10\r\n\r\n01\
+                        \r\n--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--xyz--\r\n";
+        let whole = read(&Body::parts(parts), Position::default(), usize::MAX, 7);
+        assert_eq!(String::from_utf8(whole).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_that_shrinks_is_an_error_behind_its_last_byte() {
+        let file = file(b"0123456789");
+        file.set_len(4).unwrap();
+        let body = Body::slice(file, 0..10);
+        let (mut position, mut buffer) = (Position::default(), [0; 8]);
+        assert_eq!(body.read(&mut position, &mut buffer).unwrap(), 4);
+        let error = body.read(&mut position, &mut buffer).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

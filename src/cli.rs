@@ -1,0 +1,289 @@
+//! The command line: one table of flags, from which the help is made, and the way from it to a [`Config`].
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use log::LevelFilter;
+
+use crate::config::{Config, Front};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Call {
+    /// To serve, and how much to say.
+    Serve(Config, LevelFilter),
+    /// To print this text: the help or the version.
+    Print(String),
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+/// Why it cannot work, in one line.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, String> {
+    match command().try_get_matches_from(arguments) {
+        Ok(matches) => {
+            let config = config(&matches);
+            config.validate()?;
+            Ok(Call::Serve(config, level(&matches)))
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            Ok(Call::Print(error.to_string()))
+        }
+        Err(error) => Err(one_line(&error.to_string())),
+    }
+}
+
+fn command() -> Command {
+    let defaults = Config::default();
+    let flag =
+        |name: &'static str, variable: &'static str| Arg::new(name).long(name).env(variable).hide_env_values(true);
+    let seconds = |time: Duration| time.as_secs().to_string();
+    Command::new("brooklet")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Serves a folder over HTTP. However large the file and however slow the client, a transfer costs next to no memory.")
+        .after_help(
+            "Sizes are bytes, or have a unit: 64K, 1M. Times are seconds, or have one: 500ms, 2m.\n\
+             RUST_LOG chooses what is logged in detail, e.g. RUST_LOG=brooklet=debug.\n\n\
+             Examples:\n  \
+             brooklet                         this folder, at http://127.0.0.1:8080\n  \
+             brooklet -b :: -p 80 /srv/www    a folder, at every address of this machine\n  \
+             brooklet -p 0 -v ~/Downloads     at any free port, each request in the log",
+        )
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(Arg::new("ROOT").env("BROOKLET_ROOT").hide_env_values(true).default_value(".").value_parser(value_parser!(PathBuf)).help("The folder to serve"))
+        .arg(
+            flag("port", "BROOKLET_PORT")
+                .short('p')
+                .value_name("PORT")
+                .value_parser(value_parser!(u16))
+                .default_value(defaults.port.to_string())
+                .help("The port to listen at; 0: any that is free"),
+        )
+        .arg(
+            flag("bind", "BROOKLET_BIND")
+                .short('b')
+                .value_name("ADDR")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(address)
+                .default_value("127.0.0.1")
+                .help("An IP address to listen at; may be repeated. 0.0.0.0 or ::, to be reached by others"),
+        )
+        .arg(
+            flag("front", "BROOKLET_FRONT")
+                .value_name("NAME")
+                .value_parser(PossibleValuesParser::new(Front::ALL.iter().map(|(name, _)| *name)).map(|name| {
+                    // The parser above lets only these names pass.
+                    Front::ALL.iter().find(|(known, _)| *known == name).map_or(Config::default().front, |(_, front)| *front)
+                }))
+                .default_value("tiny-http")
+                .help("What receives the requests"),
+        )
+        .arg(
+            flag("workers", "BROOKLET_WORKERS")
+                .value_name("COUNT")
+                .value_parser(value_parser!(usize))
+                .default_value(defaults.workers.to_string())
+                .help("Transfers at once, for each address"),
+        )
+        .arg(
+            flag("buffer-size", "BROOKLET_BUFFER_SIZE")
+                .value_name("SIZE")
+                .value_parser(size)
+                .default_value("64K")
+                .help("The copy buffer of a worker, 4K to 1M"),
+        )
+        .arg(
+            flag("idle-timeout", "BROOKLET_IDLE_TIMEOUT")
+                .value_name("TIME")
+                .value_parser(time)
+                .default_value(seconds(defaults.idle_timeout))
+                .help("Closes a connection that says nothing for so long"),
+        )
+        .arg(
+            flag("stall-timeout", "BROOKLET_STALL_TIMEOUT")
+                .value_name("TIME")
+                .value_parser(time)
+                .default_value(seconds(defaults.stall_timeout))
+                .help("Ends a transfer whose client takes nothing for so long"),
+        )
+        .arg(Arg::new("verbose").short('v').long("verbose").action(ArgAction::SetTrue).conflicts_with("quiet").help("Logs each request"))
+        .arg(Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue).help("Logs errors only"))
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
+        .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"))
+}
+
+/// Every flag has a default, so there is a value for each.
+fn config(matches: &ArgMatches) -> Config {
+    let mut config = Config::default();
+    fn set<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str, place: &mut T) {
+        if let Some(value) = matches.get_one::<T>(name) {
+            *place = value.clone();
+        }
+    }
+    set(matches, "ROOT", &mut config.root);
+    set(matches, "port", &mut config.port);
+    set(matches, "front", &mut config.front);
+    set(matches, "workers", &mut config.workers);
+    set(matches, "buffer-size", &mut config.buffer_size);
+    set(matches, "idle-timeout", &mut config.idle_timeout);
+    set(matches, "stall-timeout", &mut config.stall_timeout);
+    config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
+    config
+}
+
+fn level(matches: &ArgMatches) -> LevelFilter {
+    match (matches.get_flag("verbose"), matches.get_flag("quiet")) {
+        (true, _) => LevelFilter::Debug,
+        (_, true) => LevelFilter::Error,
+        _ => LevelFilter::Info,
+    }
+}
+
+fn address(text: &str) -> Result<IpAddr, String> {
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    inner.parse().map_err(|_| "not an IP address such as 127.0.0.1 or ::1".into())
+}
+
+fn size(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match text.get(digits.len()..).map(str::to_ascii_lowercase).as_deref() {
+        Some("" | "b") => 1,
+        Some("k" | "kb" | "kib") => 1 << 10,
+        Some("m" | "mb" | "mib") => 1 << 20,
+        _ => return Err("not a size such as 65536, 64K or 1M".into()),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number.and_then(|n| n.checked_mul(factor)).ok_or_else(|| "not a size such as 65536, 64K or 1M".into())
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let milliseconds = match text.get(digits.len()..) {
+        Some("ms") => 1,
+        Some("" | "s") => 1000,
+        Some("m") => 60_000,
+        _ => return Err("not a time such as 30, 500ms or 2m".into()),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    let total = number.and_then(|n| n.checked_mul(milliseconds)).filter(|total| *total <= 24 * 3_600_000);
+    total.map(Duration::from_millis).ok_or_else(|| "not a time such as 30, 500ms or 2m, of a day at most".into())
+}
+
+/// The error without the usage and the tips that follow it, and without the word that begins it.
+fn one_line(text: &str) -> String {
+    let paragraph = text.split("\n\n").next().unwrap_or_default();
+    let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("{} (--help tells more)", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(arguments: &[&str]) -> Result<Call, String> {
+        parse(std::iter::once("brooklet").chain(arguments.iter().copied()).map(OsString::from))
+    }
+
+    fn served(arguments: &[&str]) -> Config {
+        match call(arguments) {
+            Ok(Call::Serve(config, _)) => config,
+            other => panic!("{arguments:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_table_of_flags_is_sound() {
+        command().debug_assert();
+        for argument in command()
+            .get_arguments()
+            .filter(|a| !matches!(a.get_id().as_str(), "verbose" | "quiet" | "help" | "version"))
+        {
+            let name = argument.get_id().as_str().to_ascii_uppercase().replace('-', "_");
+            assert_eq!(argument.get_env().and_then(|v| v.to_str()), Some(format!("BROOKLET_{name}").as_str()));
+            assert!(argument.get_help().is_some());
+        }
+    }
+
+    #[test]
+    fn flags_become_a_config() {
+        assert_eq!(served(&[]), Config::default());
+        let all = [
+            "-p",
+            "0",
+            "-b",
+            "::1",
+            "--bind",
+            "[::]",
+            "-b",
+            "10.0.0.1,10.0.0.2",
+            "--front",
+            "tiny-http",
+            "--workers",
+            "3",
+        ];
+        let more = ["--buffer-size", "8k", "--idle-timeout", "500ms", "--stall-timeout", "2m", "x y"];
+        let expected = Config {
+            root: "x y".into(),
+            bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).to_vec(),
+            port: 0,
+            workers: 3,
+            buffer_size: 8192,
+            idle_timeout: Duration::from_millis(500),
+            stall_timeout: Duration::from_secs(120),
+            ..Config::default()
+        };
+        assert_eq!(served(&[&all[..], &more[..]].concat()), expected);
+        for (flags, expected) in
+            [(&["-v"][..], LevelFilter::Debug), (&["-q"], LevelFilter::Error), (&[], LevelFilter::Info)]
+        {
+            assert!(matches!(call(flags), Ok(Call::Serve(_, level)) if level == expected), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_in_one_line() {
+        for (arguments, word) in [
+            (&["--port", "99999"][..], "--port"),
+            (&["--port", "http"], "--port"),
+            (&["-b", "localhost"], "IP address"),
+            (&["--front", "apache"], "tiny-http"),
+            (&["--workers", "0"], "workers"),
+            (&["--workers", "-1"], "-1"),
+            (&["--buffer-size", "1K"], "buffer"),
+            (&["--buffer-size", "2M"], "buffer"),
+            (&["--buffer-size", "64X"], "64X"),
+            (&["--buffer-size", "99999999999999999999M"], "size"),
+            (&["--idle-timeout", "0"], "idle"),
+            (&["--stall-timeout", "forever"], "time"),
+            (&["--stall-timeout", "25h"], "time"),
+            (&["-v", "-q"], "--verbose"),
+            (&["a", "b"], "b"),
+            (&["--nonsense"], "--nonsense"),
+        ] {
+            let error = call(arguments).map(|_| ()).unwrap_err();
+            assert!(
+                error.contains(word) && !error.contains('\n') && !error.starts_with("error"),
+                "{arguments:?}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_printed() {
+        for (flag, text) in [
+            ("--help", "Usage: brooklet [OPTIONS] [ROOT]"),
+            ("-h", "--buffer-size"),
+            ("--version", env!("CARGO_PKG_VERSION")),
+        ] {
+            assert!(matches!(call(&[flag]), Ok(Call::Print(printed)) if printed.contains(text)), "{flag}");
+        }
+    }
+}

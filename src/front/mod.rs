@@ -1,0 +1,3 @@
+//! Where requests come in and answers go out. Each front feeds the same core.
+
+pub mod tiny;

@@ -1,0 +1,149 @@
+//! One listening socket, and the tiny_http server that accepts at it: a new one whenever the accept thread of the old has
+//! ended, as it does when there is no descriptor left for a moment.
+
+use std::fmt::Display;
+use std::io;
+use std::net::{Shutdown, TcpListener};
+use std::panic::catch_unwind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tiny_http::Server;
+
+use super::Shared;
+use crate::send::copy::Copier;
+
+/// How often the accept thread is looked after.
+pub(super) const WATCH: Duration = Duration::from_secs(1);
+/// How long to wait before a new one is tried, so that there are at most so many in a second.
+const RETRY: Duration = Duration::from_millis(500);
+/// Descriptors that must be free before a try: for the listener, and for a connection and what it asks for.
+const SPARE: usize = 4;
+
+pub(super) struct Acceptor {
+    listener: TcpListener,
+    server: Mutex<Arc<Server>>,
+}
+
+impl Acceptor {
+    /// Sets the options that every connection inherits, and begins to accept.
+    pub(super) fn new(listener: TcpListener, shared: &Shared) -> io::Result<Self> {
+        let socket = socket2::SockRef::from(&listener);
+        // Without it the second write of an answer waits for the acknowledgement of the first, up to 40 ms.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_read_timeout(Some(shared.config.idle_timeout))?;
+        socket.set_write_timeout(Some(shared.config.stall_timeout))?;
+        let server = Mutex::new(Arc::new(accept_at(&listener)?));
+        Ok(Self { listener, server })
+    }
+
+    /// The server that accepts now.
+    pub(super) fn server(&self) -> Arc<Server> {
+        Arc::clone(&self.current())
+    }
+
+    fn current(&self) -> MutexGuard<'_, Arc<Server>> {
+        // Nothing is left half done when a thread panics here: there is one assignment.
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the listening, so that the accept thread ends; connections stay.
+    pub(super) fn close(&self, shared: &Shared) {
+        // Not every system can; then the socket is closed with the last of its holders.
+        let _ = socket2::SockRef::from(&self.listener).shutdown(Shutdown::Both);
+        let server = self.server();
+        (0..shared.config.workers).for_each(|_| server.unblock());
+    }
+
+    /// Begins to accept anew if `ended` is still the server that accepts.
+    pub(super) fn reopen(&self, ended: &Arc<Server>, why: &dyn Display, shared: &Arc<Shared>) {
+        let mut current = self.current();
+        if !Arc::ptr_eq(&current, ended) {
+            return;
+        }
+        log::warn!("no connection can be accepted: {why}; trying again");
+        *current = loop {
+            if shared.stop.wait(RETRY) {
+                return;
+            }
+            let spare: io::Result<Vec<_>> = (0..SPARE).map(|_| self.listener.try_clone()).collect();
+            match spare.map(drop).and_then(|()| accept_at(&self.listener)) {
+                Ok(server) => break Arc::new(server),
+                Err(error) => log::debug!("not yet: {error}"),
+            }
+        };
+        drop(current);
+        log::warn!("connections are accepted again");
+        (0..shared.config.workers).for_each(|_| ended.unblock());
+        let (old, heir) = (Arc::clone(ended), Arc::clone(shared));
+        let heir = std::thread::Builder::new().name("heir".into()).spawn(move || inherit(&old, &heir));
+        if let Err(error) = heir {
+            log::warn!("the connections of before are not served any more: {error}");
+        }
+    }
+
+    /// Notices that the accept thread has died without a word: connections wait and nobody holds the socket but us.
+    pub(super) fn watch(&self, shared: &Arc<Shared>) {
+        if is_pending(&self.listener) && is_abandoned(&self.listener) {
+            self.reopen(&self.server(), &"tiny_http has ended its accept thread", shared);
+        }
+    }
+}
+
+/// Serves the connections that an ended server has accepted, until they are silent for as long as none of them lives.
+fn inherit(old: &Server, shared: &Shared) {
+    let mut copier = Copier::new(shared.config.buffer_size);
+    let silence = shared.config.idle_timeout + shared.config.stall_timeout;
+    let mut heard = Instant::now();
+    while heard.elapsed() < silence && !shared.stop.is_set() {
+        match old.recv_timeout(WATCH) {
+            Ok(Some(request)) => {
+                shared.serve(&mut copier, request);
+                heard = Instant::now();
+            }
+            // Perhaps this was the wake-up of a worker that comes back from a long transfer.
+            Ok(None) => {
+                old.unblock();
+                std::thread::sleep(WATCH / 20);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// A tiny_http server at this socket. It starts threads and panics if it cannot.
+fn accept_at(listener: &TcpListener) -> io::Result<Server> {
+    let listener = listener.try_clone()?;
+    catch_unwind(|| Server::from_listener(listener, None))
+        .map_err(|_| io::Error::other("no thread can be started"))?
+        .map_err(io::Error::other)
+}
+
+#[cfg(target_os = "linux")]
+fn is_pending(listener: &TcpListener) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut waiting, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
+}
+
+/// Whether the only descriptor of this socket is our own. Not known if there is no descriptor to find out with.
+#[cfg(target_os = "linux")]
+fn is_abandoned(listener: &TcpListener) -> bool {
+    use std::os::fd::AsRawFd;
+    let folder = std::path::Path::new("/proc/self/fd");
+    let Ok(socket) = folder.join(listener.as_raw_fd().to_string()).read_link() else { return false };
+    let Ok(all) = folder.read_dir() else { return false };
+    let holders = all.filter_map(|entry| entry.ok()?.path().read_link().ok()).filter(|held| *held == socket);
+    holders.count() == 1
+}
+
+/// There is no way to know.
+#[cfg(not(target_os = "linux"))]
+fn is_pending(_: &TcpListener) -> bool {
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_abandoned(_: &TcpListener) -> bool {
+    false
+}

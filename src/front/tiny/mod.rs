@@ -1,0 +1,314 @@
+//! The tiny_http front: the listener of the crate [`tiny_http`], and workers that block.
+//!
+//! A pool of threads takes requests from [`tiny_http::Server::recv`], asks the [`Site`] for the answer and copies it to the
+//! client with [`std::io::copy`]. A worker stays with its transfer until the end, so the workers are the transfers at once.
+//!
+//! # For clients that can be trusted
+//! tiny_http reads the heads by itself, in one thread for each connection. What can be mended from outside is mended here:
+//! - no write waits longer than the stall timeout, no read longer than the idle timeout: the options of the listening
+//!   socket are inherited by every connection;
+//! - head and small body leave in one write, with TCP_NODELAY: not one write for each field, waiting for each other;
+//! - a request whose body tiny_http would read into memory of the length that the client names, or whose framing tiny_http
+//!   does not understand as RFC 9112 does, is refused and its connection closed, see [`body`](self#bodies);
+//! - an answer that cannot be finished closes its connection, so that no other answer is taken for its rest;
+//! - when the accept thread of tiny_http ends, for want of descriptors, another one is started.
+//!
+//! What cannot be mended from outside: the head has no bound in size or time, so one client can fill the memory with an
+//! endless head, or with requests sent ahead without reading the answers, and each connection costs a thread. tiny_http
+//! itself answers some malformed requests (400, 417, 505, without a body) and closes connections that send other than ASCII.
+//!
+//! # Bodies
+//! A file server has no use for them. tiny_http has read a body of up to 1 KiB before it hands the request over. Any larger
+//! one is refused: the answer goes out and the connection is closed for writing. One of more than
+//! [`UNREAD_BODY`](crate::limits::UNREAD_BODY) bytes must never be dropped, because tiny_http then allocates its length and
+//! the process is aborted if it cannot: such a request is forgotten, and costs a thread and two descriptors for good.
+//!
+//! # Closing a connection
+//! tiny_http keeps the socket for itself. On Linux the front finds it among the descriptors of the process
+//! (`pidfd_getfd(2)`) and shuts it down. Where that is not to be had (other systems, containers that forbid the call),
+//! what was sent is left without an end and the connection without an answer until the client gives up.
+
+mod acceptor;
+mod sever;
+
+use std::io::{self, Write};
+use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Instant, SystemTime};
+
+use crate::answer::{Answer, Site};
+use crate::config::Config;
+use crate::http::request::Request;
+use crate::limits;
+use crate::send::copy::{Copier, Failure};
+use crate::stop::Stop;
+use acceptor::Acceptor;
+
+/// Bytes of a body that tiny_http has read before it hands the request over, if none was expected.
+const READ_BODY: usize = 1024;
+
+impl Site {
+    /// Answers a request of a tiny_http server of your own, from one of your threads, which it holds until the client has
+    /// the answer or has gone. Set timeouts and TCP_NODELAY on the listening socket ([`tiny_http::Server::from_listener`]),
+    /// or use a [`Server`](crate::Server), which does.
+    ///
+    /// # Errors
+    /// The answer did not arrive whole: the client left, or the file could not be read to its end.
+    pub fn respond(&self, request: tiny_http::Request) -> io::Result<()> {
+        let answered = respond(&mut Copier::new(limits::BUFFER_SIZE), request, false, |r, now| self.answer(r, now));
+        match answered {
+            Ok(_) => Ok(()),
+            Err(Failure::Source(error) | Failure::Client(error)) => Err(error),
+        }
+    }
+}
+
+/// What the threads of a server have in common.
+struct Shared {
+    site: Site,
+    config: Config,
+    stop: Arc<Stop>,
+}
+
+/// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
+pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
+    let shared = Arc::new(Shared { site, config, stop });
+    let acceptors: io::Result<Vec<_>> =
+        listeners.into_iter().map(|listener| Acceptor::new(listener, &shared).map(Arc::new)).collect();
+    let acceptors = acceptors?;
+    let pool = threadpool::Builder::new()
+        .num_threads(shared.config.workers * acceptors.len())
+        .thread_name("worker".into())
+        .thread_stack_size(limits::WORKER_STACK)
+        .build();
+    // Nothing is ever sent through it: it ends with the last worker.
+    let (working, ended) = mpsc::channel::<()>();
+    for acceptor in &acceptors {
+        for _ in 0..shared.config.workers {
+            let (acceptor, shared, working) = (Arc::clone(acceptor), Arc::clone(&shared), working.clone());
+            pool.execute(move || {
+                work(&acceptor, &shared);
+                drop(working);
+            });
+        }
+    }
+    drop(working);
+    while !shared.stop.wait(acceptor::WATCH) {
+        acceptors.iter().for_each(|acceptor| acceptor.watch(&shared));
+    }
+    acceptors.iter().for_each(|acceptor| acceptor.close(&shared));
+    match ended.recv_timeout(shared.config.drain) {
+        Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("{} transfers are cut off", pool.active_count()),
+        _ => log::info!("all transfers are finished"),
+    }
+    Ok(())
+}
+
+/// What a worker does until the stop: it takes a request, answers it, and takes the next.
+fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
+    let mut copier = Copier::new(shared.config.buffer_size);
+    let mut server = acceptor.server();
+    loop {
+        match server.recv() {
+            Ok(request) => shared.serve(&mut copier, request),
+            Err(_) if shared.stop.is_set() => break,
+            Err(error) => {
+                acceptor.reopen(&server, &error, shared);
+                server = acceptor.server();
+            }
+        }
+    }
+    // What was received before the stop is still answered.
+    while let Ok(Some(request)) = server.try_recv() {
+        shared.serve(&mut copier, request);
+    }
+    // The loop may have taken the wake-up of another worker.
+    server.unblock();
+}
+
+impl Shared {
+    fn serve(&self, copier: &mut Copier, request: tiny_http::Request) {
+        // A failure is the end of one transfer, is said in the log, and concerns nobody else.
+        let _ = respond(copier, request, self.stop.is_set(), |request, now| self.site.answer(request, now));
+    }
+}
+
+/// Answers one request; `last` says that the connection is to be closed behind it.
+fn respond(
+    copier: &mut Copier,
+    request: tiny_http::Request,
+    last: bool,
+    answer: impl FnOnce(&Request<'_>, SystemTime) -> Answer,
+) -> Result<u64, Failure> {
+    let (begun, now) = (Instant::now(), SystemTime::now());
+    let peer = request.remote_addr().copied();
+    let body = Unread::of(&request);
+    let (line, answer) = {
+        let plain = plain(&request);
+        let line = log::log_enabled!(log::Level::Debug).then(|| format!("{} {:?}", plain.method, plain.target));
+        (line, decide(&plain, request.headers().len(), body, |plain| answer(plain, now)))
+    };
+    let (status, persistence) = (answer.status.0, persistence(&request, last));
+    let sent = match body {
+        Unread::Nothing => {
+            let mut writer = request.into_writer();
+            let sent = send(|| copier.send(answer, now, persistence, &mut writer));
+            match &sent {
+                Err(failure) if !is_gone(failure) => give_up(writer, peer, persistence == Some("close")),
+                _ => drop(writer),
+            }
+            sent
+        }
+        body => send(|| refuse(copier, request, answer, body)),
+    };
+    if let Some(line) = line {
+        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
+        log::debug!("{peer} {line} {status} {} in {:?}", outcome(&sent), begun.elapsed());
+    }
+    sent
+}
+
+fn outcome(sent: &Result<u64, Failure>) -> String {
+    match sent {
+        Ok(count) => format!("{count} bytes"),
+        Err(Failure::Source(error)) => format!("not finished: {error}"),
+        Err(Failure::Client(error)) => format!("the client did not take it: {error}"),
+    }
+}
+
+/// The answer, whatever happens: a defect in one request is the end of that request.
+fn decide(request: &Request<'_>, fields: usize, body: Unread, answer: impl FnOnce(&Request<'_>) -> Answer) -> Answer {
+    let refused = match body {
+        Unread::Malformed => Some(400),
+        _ if request.target.len() > limits::TARGET => Some(414),
+        _ if fields > limits::FIELDS => Some(431),
+        _ => None,
+    };
+    let answer = match refused {
+        Some(status) => Answer::error(status, request),
+        None => catch_unwind(AssertUnwindSafe(|| answer(request))).unwrap_or_else(|_| Answer::error(500, request)),
+    };
+    match body {
+        // What would have been fine without it is refused because of it.
+        Unread::Bytes(_) | Unread::Chunks if answer.status.0 < 400 => Answer::error(413, request),
+        _ => answer,
+    }
+}
+
+/// A panic while sending is a defect of ours, and the answer is not finished.
+fn send(send: impl FnOnce() -> Result<u64, Failure>) -> Result<u64, Failure> {
+    let panicked = || Err(Failure::Source(io::Error::other("the server panicked")));
+    catch_unwind(AssertUnwindSafe(send)).unwrap_or_else(|_| panicked())
+}
+
+/// The request as the core wants it.
+fn plain(request: &tiny_http::Request) -> Request<'_> {
+    let version = request.http_version();
+    let mut plain = Request::new(request.method(), request.url());
+    plain.version = (version.0, version.1);
+    for header in request.headers() {
+        plain.push(header.field.as_str().as_str(), header.value.as_str());
+    }
+    plain
+}
+
+/// The value of `Connection` in the answer. It repeats what tiny_http makes of the request: only the first field counts,
+/// and a word anywhere in it.
+fn persistence(request: &tiny_http::Request, last: bool) -> Option<&'static str> {
+    let field = request.headers().iter().find(|header| header.field.equiv("Connection"));
+    let value = field.map(|header| header.value.as_str().to_ascii_lowercase()).unwrap_or_default();
+    let old = *request.http_version() <= (1, 0);
+    if last || value.contains("close") || value.contains("upgrade") || (old && !value.contains("keep-alive")) {
+        Some("close")
+    } else if old {
+        Some("keep-alive")
+    } else {
+        None
+    }
+}
+
+/// The body of a request, as far as tiny_http has left it in the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unread {
+    /// There is none, or it is read.
+    Nothing,
+    /// So many bytes.
+    Bytes(usize),
+    /// Chunks, or whatever else `Transfer-Encoding` names.
+    Chunks,
+    /// The length is none, or there are two. tiny_http thinks that there is no body, or takes the first one.
+    Malformed,
+}
+
+impl Unread {
+    fn of(request: &tiny_http::Request) -> Self {
+        let fields = || request.headers().iter();
+        if fields().any(|header| header.field.equiv("Transfer-Encoding")) {
+            return Self::Chunks;
+        }
+        let mut lengths = fields().filter(|header| header.field.equiv("Content-Length"));
+        let Some(length) = lengths.next() else { return Self::Nothing };
+        let digits = length.value.as_str();
+        let length = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+        let expected = || fields().any(|header| header.field.equiv("Expect"));
+        match length {
+            None => Self::Malformed,
+            Some(_) if lengths.next().is_some() => Self::Malformed,
+            Some(0) => Self::Nothing,
+            Some(length) if length <= READ_BODY && !expected() => Self::Nothing,
+            Some(length) => Self::Bytes(length),
+        }
+    }
+
+    /// Whether tiny_http reads the rest of it, when the request is dropped, into memory that there certainly is.
+    fn can_be_dropped(self, request_length: Option<usize>) -> bool {
+        request_length.is_none_or(|length| length <= limits::UNREAD_BODY)
+    }
+}
+
+/// Answers a request whose body stands unread in the connection, and closes the connection.
+///
+/// The way is [`tiny_http::Request::upgrade`], the only one that answers before the body is read. It writes the head by
+/// itself, without a length: the body of the answer ends with the connection.
+fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer, body: Unread) -> Result<u64, Failure> {
+    let (peer, length) = (request.remote_addr().copied(), request.body_length());
+    let server = [("Server", "brooklet".into())];
+    let headers = answer
+        .fields
+        .iter()
+        .chain(&server)
+        .filter_map(|(name, value)| tiny_http::Header::from_bytes(*name, value.as_bytes()).ok());
+    let head = tiny_http::Response::new(answer.status, headers.collect(), io::empty(), Some(0), None);
+    let mut stream = request.upgrade("HTTP/1.1", head);
+    let sent = copier.send_body(answer.body, &mut stream);
+    let severed = peer.is_some_and(|peer| sever::sever(peer, Shutdown::Write));
+    if severed && body.can_be_dropped(length) {
+        drop(stream);
+    } else {
+        log::warn!("a request with a body of {length:?} bytes is kept for good: tiny_http could not drop it safely");
+        mem::forget(stream);
+    }
+    sent
+}
+
+/// Whether the failure says that the connection is no more, so that nothing can follow on it.
+fn is_gone(failure: &Failure) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut};
+    let kinds = [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, TimedOut];
+    matches!(failure, Failure::Client(error) if kinds.contains(&error.kind()))
+}
+
+/// Ends a connection in the middle of an answer. If the socket is not to be had, the writer is kept for good: tiny_http lets
+/// the next answer begin when it is dropped, and the client would take that for the rest of this one.
+fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool) {
+    let severed = peer.is_some_and(|peer| sever::sever(peer, Shutdown::Both));
+    if severed || last {
+        drop(writer);
+    } else {
+        log::warn!("a broken transfer could not be closed and is kept until the process ends");
+        mem::forget(writer);
+    }
+}

@@ -1,0 +1,70 @@
+//! `Accept` (RFC 9110 section 12.5.1), for the pages that exist in several media types.
+
+/// How much a client wants a media type: its weight in thousandths, then how exactly it named the type
+/// (2: `text/html`, 1: `text/*`, 0: `*/*`). None: not acceptable.
+pub type Preference = Option<(u16, u8)>;
+
+/// The preference for `main/sub`. Without a field everything is acceptable alike. The most exact range counts.
+pub fn preference(field: Option<&str>, main: &str, sub: &str) -> Preference {
+    let Some(field) = field else { return Some((1000, 0)) };
+    let mut best: Option<(u8, u16)> = None;
+    for element in field.split(',') {
+        let mut parts = element.split(';').map(str::trim_ascii);
+        let Some((range_main, range_sub)) = parts.next().and_then(|range| range.split_once('/')) else { continue };
+        let exactness = if range_main.eq_ignore_ascii_case(main) && range_sub.eq_ignore_ascii_case(sub) {
+            2
+        } else if range_main.eq_ignore_ascii_case(main) && range_sub == "*" {
+            1
+        } else if range_main == "*" && range_sub == "*" {
+            0
+        } else {
+            continue;
+        };
+        let weight = parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1000, weight);
+        if best.is_none_or(|(before, _)| exactness > before) {
+            best = Some((exactness, weight));
+        }
+    }
+    best.filter(|(_, weight)| *weight > 0).map(|(exactness, weight)| (weight, exactness))
+}
+
+/// A weight (RFC 9110 section 12.4.2) in thousandths; what is none counts as 0, the client did not mean "gladly".
+fn weight(text: &str) -> u16 {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 3 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return 0;
+    }
+    match whole {
+        "1" => 1000,
+        "0" => format!("{fraction:0<3}").parse().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences() {
+        let rows: &[(Option<&str>, Preference)] = &[
+            (None, Some((1000, 0))),
+            (Some("*/*"), Some((1000, 0))),
+            (Some("text/*"), Some((1000, 1))),
+            (Some("text/html"), Some((1000, 2))),
+            (Some("TEXT/HTML;charset=utf-8;q=0.5"), Some((500, 2))),
+            (Some("text/html;q=0, */*"), None),
+            (Some("*/*;q=0.1, text/html;q=0.25"), Some((250, 2))),
+            (Some("text/plain, application/json"), None),
+            (Some("text/html; q=0.001"), Some((1, 2))),
+            (Some("text/html;q=2"), None),
+            (Some("text/html;q=0.1234"), None),
+            (Some("text/html;q=-1"), None),
+            (Some(""), None),
+            (Some(",,;;/,html"), None),
+        ];
+        for (field, expected) in rows {
+            assert_eq!(preference(*field, "text", "html"), *expected, "{field:?}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The request target (RFC 9112 section 3.2): from what stood in the request line to the path of a file.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+/// A target that names something below the root: decoded once, and nothing in it can lead elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// The segments, joined by `/`: no leading and no trailing one. Empty for the root itself. Any byte but NUL and `\`.
+    pub path: Cow<'a, [u8]>,
+    /// Whether the path ended in `/`: the name of a folder.
+    pub folder: bool,
+    /// What stood behind the first `?`, still encoded.
+    pub query: Option<&'a str>,
+}
+
+/// The target cannot be a path: answered 400, never a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+impl<'a> Target<'a> {
+    /// Reads a target in origin form (`/a?b`) or absolute form (`http://host/a?b`).
+    ///
+    /// # Errors
+    /// [`Malformed`] for every other form, for what is not visible ASCII, for a fragment, for percent signs without
+    /// two hexadecimal digits, for a NUL, for slashes in disguise (`%2F`, `\`, `%5C`), and for the segments `.`, `..`
+    /// and the empty one: clients take these out themselves (RFC 3986 section 5.2.4), who sends them wants out of the root.
+    pub fn parse(target: &'a str) -> Result<Self, Malformed> {
+        if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\') {
+            return Err(Malformed);
+        }
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let encoded = match path.strip_prefix('/') {
+            Some(rest) => rest,
+            None => behind_authority(path)?,
+        };
+        let decoded = decode(encoded)?;
+        let folder = decoded.is_empty() || decoded.ends_with(b"/");
+        let path = match decoded {
+            Cow::Borrowed(bytes) => Cow::Borrowed(bytes.strip_suffix(b"/").unwrap_or(bytes)),
+            Cow::Owned(mut bytes) => {
+                if bytes.ends_with(b"/") {
+                    bytes.pop();
+                }
+                Cow::Owned(bytes)
+            }
+        };
+        let root = encoded.is_empty();
+        if !root && path.split(|b| *b == b'/').any(|segment| matches!(segment, b"" | b"." | b"..")) {
+            return Err(Malformed);
+        }
+        Ok(Self { path, folder, query })
+    }
+
+    /// Whether some segment is a dotfile, which is not served. `/.well-known/` is no secret (RFC 8615).
+    pub fn is_hidden(&self) -> bool {
+        self.path.split(|b| *b == b'/').enumerate().any(|(depth, name)| is_hidden(name, depth == 0))
+    }
+
+    /// The value of a parameter of the query, as it stands: the parameters of this server need no decoding.
+    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+        self.query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
+/// Whether a name is a dotfile's; `top`: it stands directly below the root.
+pub(crate) fn is_hidden(name: &[u8], top: bool) -> bool {
+    name.starts_with(b".") && !(top && name == b".well-known")
+}
+
+/// Whether a file of this name can be asked for at all, see [`Target::parse`].
+pub(crate) fn is_reachable(name: &[u8]) -> bool {
+    !name.contains(&b'\\')
+}
+
+/// The path of an absolute form, without its leading slash.
+fn behind_authority(target: &str) -> Result<&str, Malformed> {
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| {
+            let (head, rest) = target.split_at_checked(scheme.len())?;
+            head.eq_ignore_ascii_case(scheme).then_some(rest)
+        })
+        .ok_or(Malformed)?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    // User information in a request is an error or a trap (RFC 9110 section 4.2.4).
+    if authority.is_empty() || authority.contains('@') { Err(Malformed) } else { Ok(path) }
+}
+
+fn decode(encoded: &str) -> Result<Cow<'_, [u8]>, Malformed> {
+    let mut rest = encoded;
+    while let Some((_, behind)) = rest.split_once('%') {
+        let digits = behind.get(..2).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit())).ok_or(Malformed)?;
+        if digits == "00" || digits.eq_ignore_ascii_case("2f") || digits.eq_ignore_ascii_case("5c") {
+            return Err(Malformed);
+        }
+        rest = behind;
+    }
+    Ok(Cow::from(percent_decode_str(encoded)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::escape;
+    use proptest::prelude::*;
+
+    #[test]
+    fn targets() {
+        let rows: &[(&str, Option<(&[u8], bool, Option<&str>)>)] = &[
+            ("/", Some((b"", true, None))),
+            ("/a", Some((b"a", false, None))),
+            ("/a/", Some((b"a", true, None))),
+            ("/a/b.txt?x=/../y", Some((b"a/b.txt", false, Some("x=/../y")))),
+            ("/?", Some((b"", true, Some("")))),
+            ("/a%20b", Some((b"a b", false, None))),
+            ("/%ff", Some((b"\xff", false, None))),
+            ("/%252e", Some((b"%2e", false, None))),
+            ("/%0A", Some((b"\n", false, None))),
+            ("/...", Some((b"...", false, None))),
+            ("/a%3Fb", Some((b"a?b", false, None))),
+            ("http://host", Some((b"", true, None))),
+            ("http://host?q", Some((b"", true, Some("q")))),
+            ("HTTPS://host:1/a", Some((b"a", false, None))),
+            ("", None),
+            ("a", None),
+            ("*", None),
+            ("host:80", None),
+            ("ftp://host/a", None),
+            ("http:///a", None),
+            ("http://user@host/a", None),
+            ("//", None),
+            ("//a", None),
+            ("/a//b", None),
+            ("/a//", None),
+            ("/.", None),
+            ("/..", None),
+            ("/a/../b", None),
+            ("/a/%2e%2E/b", None),
+            ("/%2e/", None),
+            ("/a%2fb", None),
+            ("/a%2Fb", None),
+            ("/a\\b", None),
+            ("/a%5cb", None),
+            ("/a%00", None),
+            ("/a%", None),
+            ("/a%4", None),
+            ("/a%4g", None),
+            ("/a%+4", None),
+            ("/a b", None),
+            ("/a#b", None),
+            ("/é", None),
+            ("http://host//a", None),
+        ];
+        for (target, expected) in rows {
+            let parsed = Target::parse(target).ok();
+            let plain = parsed.as_ref().map(|t| (&*t.path, t.folder, t.query));
+            assert_eq!(plain, *expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn dotfiles() {
+        for (target, hidden) in [
+            ("/a/b", false),
+            ("/.git/config", true),
+            ("/a/.b", true),
+            ("/.well-known/acme", false),
+            ("/.well-known/.x", true),
+            ("/a/.well-known/b", true),
+            ("/", false),
+        ] {
+            assert_eq!(Target::parse(target).map(|t| t.is_hidden()), Ok(hidden), "{target}");
+        }
+    }
+
+    #[test]
+    fn parameters() {
+        let target = Target::parse("/?sort=size&order=desc&sorted").unwrap();
+        assert_eq!(target.parameter("sort"), Some("size"));
+        assert_eq!(target.parameter("order"), Some("desc"));
+        assert_eq!(target.parameter("sorted"), None);
+        assert_eq!(target.parameter("ord"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_nothing_leads_out(target in "(http://h)?(/|%2e|%2F|\\.|\\.\\.|a|%61|%00|\\\\|%5c|\\?|%|é){0,12}") {
+            if let Ok(target) = Target::parse(&target) {
+                prop_assert!(!target.path.contains(&0) && !target.path.contains(&b'\\') && !target.path.starts_with(b"/"));
+                let mut segments = target.path.split(|b| *b == b'/');
+                prop_assert!(target.path.is_empty() || segments.all(|s| !matches!(s, b"" | b"." | b"..")));
+            }
+        }
+
+        #[test]
+        fn any_name_survives_the_way_there_and_back(name in proptest::collection::vec(any::<u8>(), 1..40)) {
+            prop_assume!(!name.iter().any(|b| matches!(b, 0 | b'/' | b'\\')) && name != b"." && name != b"..");
+            let target = format!("/{}", escape::path(&name));
+            prop_assert_eq!(&*Target::parse(&target).unwrap().path, &name[..]);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! A static file server that streams: however large the file and however slow the client, a transfer costs next to no memory.
+//!
+//! Synchronous threads, no async runtime. As a program it is `brooklet` (feature `cli`). As a library it serves a folder in
+//! three ways:
+//!
+//! - [`Server`]: its own listener and threads, a handle to stop it;
+//! - [`Site::respond`]: a folder inside a tiny_http server of yours;
+//! - [`Site::answer`]: from a [`Request`] to an [`Answer`](answer::Answer), plain data both, without any socket.
+//!
+//! # What is promised
+//! Memory is bounded by the number of workers and connections, whatever the sizes of files and the speed of clients. Nothing
+//! outside the root is read, nothing is written. Length, validators and bytes of an answer are those of one open file.
+//!
+//! # What is not promised
+//! Symbolic links beneath the root are followed as long as they stay there: what may not be seen does not belong beneath it.
+//! That dotfiles are not served keeps `.git` private, it does not replace permissions. There is no encryption.
+//!
+//! # The way of a request
+//! The modules stand in the order in which a request passes through them; each uses only those above it.
+
+#[cfg(not(unix))]
+compile_error!("brooklet opens files by handle, beneath a folder, as Unix systems can");
+
+pub mod limits;
+
+pub mod config;
+
+pub mod http;
+
+mod tree;
+
+pub mod answer;
+
+mod send;
+
+mod stop;
+
+pub mod front;
+
+mod server;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+
+pub use answer::Site;
+pub use config::{Config, Front};
+pub use http::request::Request;
+pub use server::{Error, Handle, Server};
+
+/// The crate whose `Method`, `StatusCode` and `Request` are the vocabulary of this one.
+pub use tiny_http;

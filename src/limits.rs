@@ -1,0 +1,68 @@
+//! Every bound of the server: its unit, and why it is what it is. What depends on each other is asserted below.
+
+use std::time::Duration;
+
+/// Bytes of the copy buffer that one worker owns, unless told otherwise: large enough that a system call moves much,
+/// small enough that hundreds of workers fit a small host.
+pub const BUFFER_SIZE: usize = 64 * KIB;
+/// The least buffer, in bytes: a page. The head of an answer always fits.
+pub const BUFFER_SIZE_MIN: usize = 4 * KIB;
+/// The largest buffer, in bytes: more gains nothing, and it counts once for each worker.
+pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
+
+/// Bytes that are read at once while a transfer is young, see [`YOUNG_TRANSFER`].
+pub const YOUNG_READ: usize = 16 * KIB;
+/// Bytes after which a transfer reads by whole buffers. A socket takes up to 4 MiB (Linux: `tcp_wmem`) from a client
+/// that reads nothing, so who stalls from the start never makes its worker touch the whole buffer.
+pub const YOUNG_TRANSFER: u64 = 4 * 1024 * KIB as u64;
+
+/// The most worker threads.
+pub const WORKERS_MAX: usize = 4096;
+/// Bytes of stack of a worker thread; its buffer is not on it.
+pub const WORKER_STACK: usize = 256 * KIB;
+
+/// Connections that may wait to be accepted (`listen(2)`).
+pub const BACKLOG: i32 = 1024;
+
+/// How long a connection may be silent between and within requests.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a write may wait for a client that takes nothing.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stop waits for the transfers in flight.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// Bytes of a request target; a longer one is answered 414.
+pub const TARGET: usize = 8 * KIB;
+/// Fields of a request; more are answered 431.
+pub const FIELDS: usize = 100;
+/// Bytes of a field's combined value (RFC 9110 section 5.3); further lines of the same field are left out.
+pub const FIELD_VALUE: usize = 8 * KIB;
+
+/// Parts of a multipart/byteranges answer. Who asks for more gets the whole representation: many small ranges are an
+/// attack more often than a need (RFC 9110 section 17.15).
+pub const RANGES: usize = 16;
+
+/// Tries of an open that the kernel interrupts because a folder was renamed meanwhile (`openat2(2)`, EAGAIN).
+pub const OPEN_TRIES: usize = 16;
+/// Symbolic links that one path may pass through, as in Linux.
+pub const SYMLINKS: usize = 40;
+
+/// Folders that a path may lead through where the kernel does not resolve it: each is a descriptor for that while.
+pub const DEPTH: usize = 128;
+
+/// Entries of one listing; the page says when there are more.
+pub const LISTING_ENTRIES: usize = 200_000;
+/// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
+pub const LISTING_ROWS: usize = 32;
+
+/// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.
+pub const UNREAD_BODY: usize = 64 * KIB;
+
+const KIB: usize = 1024;
+
+const _: () = {
+    assert!(BUFFER_SIZE_MIN <= YOUNG_READ && YOUNG_READ <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
+    assert!(YOUNG_TRANSFER > BUFFER_SIZE_MAX as u64);
+    assert!(FIELD_VALUE <= TARGET);
+    assert!(LISTING_ROWS <= LISTING_ENTRIES);
+};

@@ -1,0 +1,72 @@
+//! The program: the command line becomes a server, a signal its end.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use brooklet::cli::{self, Call};
+use brooklet::{Config, Server};
+use log::LevelFilter;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+fn main() -> ExitCode {
+    match cli::parse(std::env::args_os()) {
+        Ok(Call::Serve(config, level)) => {
+            log_to_stderr(level);
+            match serve(config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(reason) => fail(&reason.to_string(), 1),
+            }
+        }
+        Ok(Call::Print(text)) => {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(reason) => fail(&reason, 2),
+    }
+}
+
+fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    let root = config.root.display().to_string();
+    // Before anything is said, so that who reads the first line may send a signal at once.
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = Server::bind(config)?;
+    for address in server.addresses() {
+        say(&format!("Serving {root} at http://{address}"));
+    }
+    let handle = server.handle();
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (number, _) in signals.forever().enumerate() {
+            match number {
+                0 => handle.stop(),
+                // Who asks twice does not want to wait.
+                _ => std::process::exit(1),
+            }
+        }
+    })?;
+    Ok(server.run()?)
+}
+
+/// Prints a line; that nobody reads it is no reason to stop.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn fail(reason: &str, status: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "brooklet: {reason}");
+    ExitCode::from(status)
+}
+
+fn log_to_stderr(level: LevelFilter) {
+    env_logger::Builder::new()
+        // tiny_http tells of every connection.
+        .filter_level(LevelFilter::Error)
+        .filter_module("brooklet", level)
+        .parse_default_env()
+        .format(|out, record| {
+            let level = record.level().as_str().to_ascii_lowercase();
+            writeln!(out, "brooklet: {level}: {}", record.args())
+        })
+        .init();
+}

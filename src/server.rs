@@ -1,0 +1,142 @@
+//! A server from its start to its stop.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::answer::Site;
+use crate::config::{Config, Front};
+use crate::front;
+use crate::limits;
+use crate::stop::Stop;
+
+/// A server that listens already and begins to answer with [`run`](Self::run).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// use brooklet::{Config, Server};
+/// let server = Server::bind(Config { root: folder.into(), port: 0, ..Config::default() })?;
+/// let (address, handle) = (server.addresses()[0], server.handle());
+/// let serving = std::thread::spawn(move || server.run());
+/// assert!(std::net::TcpStream::connect(address).is_ok());
+/// handle.stop();
+/// serving.join().expect("no panic")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    site: Site,
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    stop: Arc<Stop>,
+}
+
+/// Stops a [`Server`] from another thread. Copies stop the same server.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Stop>);
+
+impl Handle {
+    /// Makes [`Server::run`] stop accepting, finish the transfers in flight and return. Returns at once.
+    pub fn stop(&self) {
+        self.0.set();
+    }
+}
+
+/// Why a server cannot start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value of the configuration is out of its bounds.
+    Config(String),
+    /// The folder to be served cannot be opened.
+    Root(PathBuf, io::Error),
+    /// An address cannot be listened at.
+    Bind(SocketAddr, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(reason) => f.write_str(reason),
+            Self::Root(path, error) => write!(f, "cannot serve {}: {error}", path.display()),
+            Self::Bind(address, error) => write!(f, "cannot listen at {address}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Config(_) => None,
+            Self::Root(_, error) | Self::Bind(_, error) => Some(error),
+        }
+    }
+}
+
+impl Server {
+    /// Opens the folder and listens at every address. Connections are held by the operating system until
+    /// [`run`](Self::run).
+    ///
+    /// # Errors
+    /// The first thing that stands against it.
+    pub fn bind(config: Config) -> Result<Self, Error> {
+        config.validate().map_err(Error::Config)?;
+        let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
+        // `::` takes IPv4 as well, unless that has an address of its own.
+        let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
+        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
+        for ip in &config.bind {
+            let wanted = SocketAddr::new(*ip, config.port);
+            let failed = |error| Error::Bind(wanted, error);
+            let listener = listen(wanted, only_v6).map_err(failed)?;
+            addresses.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        Ok(Self { config, site, listeners, addresses, stop: Arc::default() })
+    }
+
+    /// The addresses that are listened at, with their real ports, in the order of the configuration.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// What stops this server.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.stop))
+    }
+
+    /// Serves until [`Handle::stop`]. Then nothing is accepted any more, and the transfers in flight are finished, as long as
+    /// [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
+    ///
+    /// # Errors
+    /// The operating system refuses what a listening socket needs, before anything is served.
+    ///
+    /// # Panics
+    /// If so many worker threads cannot be started.
+    pub fn run(self) -> io::Result<()> {
+        match self.config.front {
+            Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop),
+        }
+    }
+}
+
+fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart need not wait for the connections of before to be forgotten. On Windows it would allow a second server.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(limits::BACKLOG)?;
+    Ok(socket.into())
+}

@@ -1,0 +1,358 @@
+//! The only place that opens what a client named: beneath the root, by handle.
+//!
+//! The kernel resolves the path (`openat2(2)` with RESOLVE_BENEATH), or where it cannot, [`walk`] does, handle by
+//! handle. Either way no check can be outrun by a rename, symbolic links work as long as they stay beneath the root, and
+//! an absolute link is refused wherever it leads.
+
+mod walk;
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::http::validator::Version;
+
+/// Without waiting for whoever holds the other end of a fifo, and never making a terminal ours.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// A folder that is held open, and all that lies beneath it.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    root: OwnedFd,
+    resolver: Resolver,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resolver {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Kernel,
+    Walk,
+}
+
+/// What was found at a path: these two are all that is ever served.
+#[derive(Debug)]
+pub(crate) enum Found {
+    File(File, Version),
+    Folder(File),
+}
+
+/// One entry of a folder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) folder: bool,
+    /// Bytes, of a file.
+    pub(crate) length: u64,
+    pub(crate) modified: SystemTime,
+}
+
+impl Tree {
+    pub(crate) fn new(root: &Path) -> io::Result<Self> {
+        let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let resolver = Resolver::for_root(root.as_fd());
+        Ok(Self { root, resolver })
+    }
+
+    /// Opens the file or folder at `path`: segments joined by `/`, the empty path is the root.
+    ///
+    /// # Errors
+    /// Those of `openat2(2)`; [`io::ErrorKind::NotFound`] for what is neither a regular file nor a folder.
+    pub(crate) fn open(&self, path: &[u8]) -> io::Result<Found> {
+        let file = File::from(self.resolver.open(self.root.as_fd(), path)?);
+        let metadata = file.metadata()?;
+        if metadata.is_file() {
+            Ok(Found::File(file, version(&metadata)))
+        } else if metadata.is_dir() {
+            Ok(Found::Folder(file))
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    /// Visits the entries of an open folder at `path`, in no order, until `visit` returns false. Left out is what
+    /// [`open`](Self::open) would not find, and what vanished meanwhile.
+    pub(crate) fn entries(
+        &self,
+        folder: &File,
+        path: &[u8],
+        mut visit: impl FnMut(&[u8], Entry) -> bool,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        for found in Dir::read_from(folder)? {
+            let found = found?;
+            let name = found.file_name().to_bytes();
+            if matches!(name, b"." | b"..") || !wanted(name) {
+                continue;
+            }
+            let Ok(stat) = rustix::fs::statat(folder, found.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            let entry = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => Entry { folder: true, length: 0, modified: since_1970(stat.st_mtime) },
+                FileType::RegularFile => {
+                    Entry { folder: false, length: stat.st_size.unsigned_abs(), modified: since_1970(stat.st_mtime) }
+                }
+                FileType::Symlink => match self.behind_link(path, name) {
+                    Some(entry) => entry,
+                    None => continue,
+                },
+                _ => continue,
+            };
+            if !visit(name, entry) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn behind_link(&self, path: &[u8], name: &[u8]) -> Option<Entry> {
+        let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
+        match self.open(&[path, separator, name].concat()).ok()? {
+            Found::File(_, version) => {
+                Some(Entry { folder: false, length: version.length, modified: version.modified })
+            }
+            Found::Folder(folder) => {
+                Some(Entry { folder: true, length: 0, modified: folder.metadata().ok()?.modified().ok()? })
+            }
+        }
+    }
+}
+
+impl Resolver {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn for_root(root: BorrowedFd<'_>) -> Self {
+        // Kernels before 5.6 do not know the call, and some container runtimes forbid what they do not know.
+        match Self::Kernel.open(root, b"") {
+            Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
+                log::info!("the kernel has no openat2: paths are resolved folder by folder");
+                Self::Walk
+            }
+            _ => Self::Kernel,
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn for_root(_: BorrowedFd<'_>) -> Self {
+        Self::Walk
+    }
+
+    fn open(self, root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Self::Kernel => {
+                use rustix::fs::ResolveFlags;
+                let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+                let mut tries = crate::limits::OPEN_TRIES;
+                loop {
+                    match rustix::fs::openat2(root, path, READ, Mode::empty(), beneath) {
+                        Err(Errno::AGAIN | Errno::INTR) if tries > 1 => tries -= 1,
+                        outcome => return outcome,
+                    }
+                }
+            }
+            Self::Walk => walk::open(root, path),
+        }
+    }
+}
+
+fn version(metadata: &Metadata) -> Version {
+    Version {
+        length: metadata.len(),
+        // Where there is none it says as little as 1970 does.
+        modified: metadata.modified().unwrap_or(UNIX_EPOCH),
+        inode: metadata.ino(),
+        changed: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
+    }
+}
+
+fn since_1970(seconds: impl Into<i64>) -> SystemTime {
+    let seconds: i64 = seconds.into();
+    let distance = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::symlink;
+
+    fn resolvers() -> Vec<Resolver> {
+        vec![
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            Resolver::Kernel,
+            Resolver::Walk,
+        ]
+    }
+
+    fn kind(found: io::Result<Found>) -> &'static str {
+        match found {
+            Ok(Found::File(..)) => "file",
+            Ok(Found::Folder(_)) => "folder",
+            Err(_) => "nothing",
+        }
+    }
+
+    /// A root with an outside beside it.
+    fn fixture() -> tempfile::TempDir {
+        let lab = tempfile::tempdir().unwrap();
+        let root = lab.path().join("root");
+        std::fs::create_dir_all(root.join("a/b/c")).unwrap();
+        std::fs::create_dir(lab.path().join("root-private")).unwrap();
+        std::fs::write(lab.path().join("root-private/secret"), "secret").unwrap();
+        std::fs::write(lab.path().join("secret"), "secret").unwrap();
+        std::fs::write(root.join("a/b/file"), "file").unwrap();
+        std::fs::write(root.join(std::ffi::OsStr::from_bytes(b"\xff\n")), "odd").unwrap();
+        for (link, target) in [
+            ("to-file", "a/b/file"),
+            ("to-folder", "a/b"),
+            ("a/b/c/up", "../../../to-folder"),
+            ("a/b/c/above", "../../../../secret"),
+            ("out", "../secret"),
+            ("out-folder", ".."),
+            ("sibling", "../root-private"),
+            ("round", "../root/a"),
+            ("loop", "loop"),
+            ("ping", "pong"),
+            ("pong", "ping"),
+            ("etc", "/etc"),
+            ("proc", "/proc/self/root"),
+            ("dangling", "nowhere"),
+            ("dot", "a/./b/../b/file"),
+            ("slashes", "a//b/"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        symlink(root.join("a"), root.join("absolute")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, root.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
+        symlink("fifo", root.join("to-fifo")).unwrap();
+        lab
+    }
+
+    #[test]
+    fn what_is_beneath_is_found_and_nothing_else() {
+        let lab = fixture();
+        for resolver in resolvers() {
+            let tree = Tree { resolver, ..Tree::new(&lab.path().join("root")).unwrap() };
+            for (path, expected) in [
+                (&b""[..], "folder"),
+                (b"a", "folder"),
+                (b"a/b/file", "file"),
+                (b"\xff\n", "file"),
+                (b"to-file", "file"),
+                (b"to-folder", "folder"),
+                (b"to-folder/file", "file"),
+                (b"a/b/c/up/file", "file"),
+                (b"dot", "file"),
+                (b"slashes", "folder"),
+                (b"slashes/file", "file"),
+                (b"nothing", "nothing"),
+                (b"nothing/at/all", "nothing"),
+                (b"a/b/file/x", "nothing"),
+                (b"to-file/x", "nothing"),
+                (b"a/b/c/above", "nothing"),
+                (b"out", "nothing"),
+                (b"out-folder", "nothing"),
+                (b"out-folder/root/a/b/file", "nothing"),
+                (b"sibling", "nothing"),
+                (b"sibling/secret", "nothing"),
+                (b"round", "nothing"),
+                (b"loop", "nothing"),
+                (b"ping", "nothing"),
+                (b"etc", "nothing"),
+                (b"etc/passwd", "nothing"),
+                (b"proc", "nothing"),
+                (b"absolute", "nothing"),
+                (b"dangling", "nothing"),
+                (b"fifo", "nothing"),
+                (b"to-fifo", "nothing"),
+                (b"socket", "nothing"),
+                (b"fifo/x", "nothing"),
+                (&[b'x'; 300], "nothing"),
+                (&b"y/".repeat(4000), "nothing"),
+                (b"..", "nothing"),
+                (b"a/../../secret", "nothing"),
+            ] {
+                let name = String::from_utf8_lossy(path);
+                assert_eq!(kind(tree.open(path)), expected, "{resolver:?} {:.60}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_of_links_ends() {
+        let lab = tempfile::tempdir().unwrap();
+        std::fs::write(lab.path().join("0"), "").unwrap();
+        for i in 1..=crate::limits::SYMLINKS + 1 {
+            symlink((i - 1).to_string(), lab.path().join(i.to_string())).unwrap();
+        }
+        for resolver in resolvers() {
+            let tree = Tree { resolver, ..Tree::new(lab.path()).unwrap() };
+            let most = crate::limits::SYMLINKS;
+            assert_eq!(kind(tree.open(most.to_string().as_bytes())), "file", "{resolver:?}");
+            assert_eq!(kind(tree.open((most + 1).to_string().as_bytes())), "nothing", "{resolver:?}");
+        }
+    }
+
+    #[test]
+    fn entries_are_what_can_be_opened() {
+        let lab = fixture();
+        let tree = Tree::new(&lab.path().join("root")).unwrap();
+        let Found::Folder(folder) = tree.open(b"").unwrap() else { panic!("the root is a folder") };
+        let mut names = Vec::new();
+        let visit = |name: &[u8], entry: Entry| {
+            names.push((name.to_vec(), entry.folder));
+            true
+        };
+        tree.entries(&folder, b"", visit, |name| name != b"to-file").unwrap();
+        names.sort();
+        let expected: Vec<(&[u8], bool)> =
+            vec![(b"a", true), (b"dot", false), (b"slashes", true), (b"to-folder", true), (b"\xff\n", false)];
+        assert_eq!(names, expected.into_iter().map(|(n, f)| (n.to_vec(), f)).collect::<Vec<_>>());
+    }
+
+    /// A thread swaps a folder for a link to the outside as fast as it can: no byte from outside ever comes.
+    #[test]
+    fn no_rename_outruns_the_resolver() {
+        use std::io::Read;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let lab = tempfile::tempdir().unwrap();
+        let root = lab.path().join("root");
+        for (folder, text) in [("root/folder", "inside"), ("outside", "secret")] {
+            std::fs::create_dir_all(lab.path().join(folder)).unwrap();
+            std::fs::write(lab.path().join(folder).join("file"), text).unwrap();
+        }
+        symlink("../outside", root.join("link")).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (folder, link, aside) = (root.join("folder"), root.join("link"), root.join("aside"));
+                while !stop.load(Ordering::Relaxed) {
+                    for (from, to) in [(&folder, &aside), (&link, &folder), (&folder, &link), (&aside, &folder)] {
+                        std::fs::rename(from, to).unwrap();
+                    }
+                }
+            });
+            let mut inside = 0;
+            for resolver in resolvers() {
+                let tree = Tree { resolver, ..Tree::new(&root).unwrap() };
+                for _ in 0..20_000 {
+                    if let Ok(Found::File(mut file, _)) = tree.open(b"folder/file") {
+                        let mut text = String::new();
+                        file.read_to_string(&mut text).unwrap();
+                        assert_eq!(text, "inside");
+                        inside += 1;
+                    }
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+            assert!(inside > 0);
+        });
+    }
+}
