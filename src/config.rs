@@ -23,7 +23,7 @@ pub struct Config {
     /// What receives the requests.
     pub front: Front,
     /// Worker threads for each address, 1 to 4096. On the tiny-http front a worker stays with a transfer until its end, so
-    /// these are the transfers at once. Default: 16 for each processor, at least 32.
+    /// these are the transfers at once. Default: 8 for each processor, at least 16.
     pub workers: usize,
     /// Bytes of the buffer of one worker, 4 KiB to 1 MiB. Default: 64 KiB.
     pub buffer_size: usize,
@@ -57,7 +57,7 @@ impl Default for Config {
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
             front: Front::TinyHttp,
-            workers: (16 * processors).clamp(32, limits::WORKERS_MAX),
+            workers: (8 * processors).clamp(16, limits::WORKERS_MAX),
             buffer_size: limits::BUFFER_SIZE,
             idle_timeout: limits::IDLE_TIMEOUT,
             stall_timeout: limits::STALL_TIMEOUT,

@@ -11,7 +11,7 @@ pub const BUFFER_SIZE_MIN: usize = 4 * KIB;
 pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
 
 /// Bytes that are read at once while a transfer is young, see [`YOUNG_TRANSFER`].
-pub const YOUNG_READ: usize = 16 * KIB;
+pub const YOUNG_READ: usize = 32 * KIB;
 /// Bytes after which a transfer reads by whole buffers. A socket takes up to 4 MiB (Linux: `tcp_wmem`) from a client
 /// that reads nothing, so who stalls from the start never makes its worker touch the whole buffer.
 pub const YOUNG_TRANSFER: u64 = 4 * 1024 * KIB as u64;

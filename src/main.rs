@@ -60,8 +60,8 @@ fn fail(reason: &str, status: u8) -> ExitCode {
 
 fn log_to_stderr(level: LevelFilter) {
     env_logger::Builder::new()
-        // tiny_http tells of every connection.
-        .filter_level(LevelFilter::Error)
+        // What concerns an operator is said by us; tiny_http tells of every connection, and calls a stop an error.
+        .filter_level(LevelFilter::Off)
         .filter_module("brooklet", level)
         .parse_default_env()
         .format(|out, record| {

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ const SPARE: usize = 4;
 pub(super) struct Acceptor {
     listener: TcpListener,
     server: Mutex<Arc<Server>>,
+    /// Where that server lies in memory.
+    address: AtomicUsize,
 }
 
 impl Acceptor {
@@ -33,8 +36,9 @@ impl Acceptor {
         socket.set_tcp_nodelay(true)?;
         socket.set_read_timeout(Some(shared.config.idle_timeout))?;
         socket.set_write_timeout(Some(shared.config.stall_timeout))?;
-        let server = Mutex::new(Arc::new(accept_at(&listener)?));
-        Ok(Self { listener, server })
+        let server = Arc::new(accept_at(&listener)?);
+        let address = AtomicUsize::new(Arc::as_ptr(&server).addr());
+        Ok(Self { listener, server: Mutex::new(server), address })
     }
 
     /// The server that accepts now.
@@ -45,6 +49,11 @@ impl Acceptor {
     fn current(&self) -> MutexGuard<'_, Arc<Server>> {
         // Nothing is left half done when a thread panics here: there is one assignment.
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this is the server that accepts now. No lock: it is asked for every request.
+    pub(super) fn is_current(&self, server: &Arc<Server>) -> bool {
+        self.address.load(Ordering::Acquire) == Arc::as_ptr(server).addr()
     }
 
     /// Ends the listening, so that the accept thread ends; connections stay.
@@ -72,6 +81,7 @@ impl Acceptor {
                 Err(error) => log::debug!("not yet: {error}"),
             }
         };
+        self.address.store(Arc::as_ptr(&current).addr(), Ordering::Release);
         drop(current);
         log::warn!("connections are accepted again");
         (0..shared.config.workers).for_each(|_| ended.unblock());

@@ -112,7 +112,7 @@ fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
     let mut copier = Copier::new(shared.config.buffer_size);
     let mut server = acceptor.server();
     loop {
-        match server.recv() {
+        match receive(acceptor, &server, shared) {
             Ok(request) => shared.serve(&mut copier, request),
             Err(_) if shared.stop.is_set() => break,
             Err(error) => {
@@ -127,6 +127,26 @@ fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
     }
     // The loop may have taken the wake-up of another worker.
     server.unblock();
+}
+
+/// How often a worker looks for a request, and lets others run in between, before it sleeps. Under load the next request is
+/// there by then, and to fall asleep and be woken costs more than to look.
+const LOOKS: usize = 4;
+
+/// The next request. An error says that it is time to stop, or that another server accepts by now, or should.
+fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>, shared: &Shared) -> io::Result<tiny_http::Request> {
+    for _ in 0..LOOKS {
+        match server.try_recv() {
+            Ok(Some(request)) => return Ok(request),
+            Ok(None) => std::thread::yield_now(),
+            Err(error) => return Err(error),
+        }
+    }
+    // One of these looks may have swallowed a wake-up; what it was meant to tell was true before.
+    if shared.stop.is_set() || !acceptor.is_current(server) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    server.recv()
 }
 
 impl Shared {
