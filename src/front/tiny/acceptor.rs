@@ -3,19 +3,25 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{Shutdown, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tiny_http::Server;
 
 use super::Shared;
 use crate::send::copy::Copier;
 
-/// How often the accept thread is looked after.
-pub(super) const WATCH: Duration = Duration::from_secs(1);
+/// How often tiny_http is looked after.
+const WATCH: Duration = Duration::from_millis(100);
+/// After this time tiny_http has done with a connection that came what it does.
+const SETTLED: Duration = Duration::from_millis(10);
+/// The most connections of our own, one after the other, when connections have come.
+const NUDGES: usize = 256;
 /// How long to wait before a new one is tried, so that there are at most so many in a second.
 const RETRY: Duration = Duration::from_millis(500);
 /// Descriptors that must be free before a try: for the listener, and for a connection and what it asks for.
@@ -92,10 +98,43 @@ impl Acceptor {
         }
     }
 
-    /// Notices that the accept thread has died without a word: connections wait and nobody holds the socket but us.
+    /// Looks after tiny_http until the stop.
     pub(super) fn watch(&self, shared: &Arc<Shared>) {
-        if is_pending(&self.listener) && is_abandoned(&self.listener) {
-            self.reopen(&self.server(), &"tiny_http has ended its accept thread", shared);
+        let mut held = descriptors();
+        while !shared.stop.wait(WATCH) {
+            // New connections show as descriptors; where as many have gone, there were requests.
+            if shared.active.swap(false, Ordering::Relaxed) || descriptors() != held {
+                self.nudge();
+                held = descriptors();
+            }
+            // The accept thread may have died without a word, of a panic.
+            if is_pending(&self.listener) && is_abandoned(&self.listener) {
+                self.reopen(&self.server(), &"tiny_http has ended its accept thread", shared);
+            }
+        }
+    }
+
+    /// Frees connections that tiny_http has accepted and forgotten.
+    ///
+    /// It hands a connection to an idle thread of its own as long as it counts one, but counts it until that has woken up: of
+    /// several connections that come at once, some wait for a thread that serves another one already, for as long as
+    /// that lasts. A further connection makes tiny_http start a further thread, which, as this one is closed at once,
+    /// takes a forgotten one. When no thread was started, some thread is idle, so none is forgotten.
+    fn nudge(&self) {
+        let Ok(mut address) = self.listener.local_addr() else { return };
+        if address.ip().is_unspecified() {
+            let v4 = address.is_ipv4();
+            address.set_ip(if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        for _ in 0..NUDGES {
+            let before = threads();
+            if TcpStream::connect_timeout(&address, RETRY).is_err() {
+                return;
+            }
+            std::thread::sleep(SETTLED);
+            if threads() <= before {
+                return;
+            }
         }
     }
 }
@@ -106,7 +145,7 @@ fn inherit(old: &Server, shared: &Shared) {
     let silence = shared.config.idle_timeout + shared.config.stall_timeout;
     let mut heard = Instant::now();
     while heard.elapsed() < silence && !shared.stop.is_set() {
-        match old.recv_timeout(WATCH) {
+        match old.recv_timeout(RETRY) {
             Ok(Some(request)) => {
                 shared.serve(&mut copier, request);
                 heard = Instant::now();
@@ -114,7 +153,7 @@ fn inherit(old: &Server, shared: &Shared) {
             // Perhaps this was the wake-up of a worker that comes back from a long transfer.
             Ok(None) => {
                 old.unblock();
-                std::thread::sleep(WATCH / 20);
+                std::thread::sleep(SETTLED);
             }
             Err(_) => {}
         }
@@ -129,11 +168,19 @@ fn accept_at(listener: &TcpListener) -> io::Result<Server> {
         .map_err(io::Error::other)
 }
 
-#[cfg(target_os = "linux")]
 fn is_pending(listener: &TcpListener) -> bool {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
-    poll(&mut waiting, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&at_once)) == Ok(1)
+}
+
+/// The number of descriptors of this process, 0 where that is not to be had.
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+/// The number of threads of this process, 0 where that is not to be had.
+fn threads() -> u64 {
+    std::fs::metadata("/proc/self/task").map_or(0, |folder| folder.nlink())
 }
 
 /// Whether the only descriptor of this socket is our own. Not known if there is no descriptor to find out with.
@@ -148,11 +195,6 @@ fn is_abandoned(listener: &TcpListener) -> bool {
 }
 
 /// There is no way to know.
-#[cfg(not(target_os = "linux"))]
-fn is_pending(_: &TcpListener) -> bool {
-    false
-}
-
 #[cfg(not(target_os = "linux"))]
 fn is_abandoned(_: &TcpListener) -> bool {
     false

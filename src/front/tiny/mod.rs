@@ -11,7 +11,8 @@
 //! - a request whose body tiny_http would read into memory of the length that the client names, or whose framing tiny_http
 //!   does not understand as RFC 9112 does, is refused and its connection closed, see [`body`](self#bodies);
 //! - an answer that cannot be finished closes its connection, so that no other answer is taken for its rest;
-//! - when the accept thread of tiny_http ends, for want of descriptors, another one is started.
+//! - when the accept thread of tiny_http ends, for want of descriptors, another one is started;
+//! - connections that come at once and that tiny_http forgets are freed by a connection of our own.
 //!
 //! What cannot be mended from outside: the head has no bound in size or time, so one client can fill the memory with an
 //! endless head, or with requests sent ahead without reading the answers, and each connection costs a thread. tiny_http
@@ -35,8 +36,8 @@ use std::io::{self, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Instant, SystemTime};
 
 use crate::answer::{Answer, Site};
@@ -71,11 +72,13 @@ struct Shared {
     site: Site,
     config: Config,
     stop: Arc<Stop>,
+    /// There was a request since somebody looked.
+    active: AtomicBool,
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
-    let shared = Arc::new(Shared { site, config, stop });
+    let shared = Arc::new(Shared { site, config, stop, active: AtomicBool::new(false) });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener, &shared).map(Arc::new)).collect();
     let acceptors = acceptors?;
@@ -96,9 +99,11 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
         }
     }
     drop(working);
-    while !shared.stop.wait(acceptor::WATCH) {
-        acceptors.iter().for_each(|acceptor| acceptor.watch(&shared));
-    }
+    std::thread::scope(|scope| {
+        for acceptor in &acceptors {
+            scope.spawn(|| acceptor.watch(&shared));
+        }
+    });
     acceptors.iter().for_each(|acceptor| acceptor.close(&shared));
     match ended.recv_timeout(shared.config.drain) {
         Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("{} transfers are cut off", pool.active_count()),
@@ -151,6 +156,7 @@ fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>, shared: &Shared
 
 impl Shared {
     fn serve(&self, copier: &mut Copier, request: tiny_http::Request) {
+        self.active.store(true, Ordering::Relaxed);
         // A failure is the end of one transfer, is said in the log, and concerns nobody else.
         let _ = respond(copier, request, self.stop.is_set(), |request, now| self.site.answer(request, now));
     }
