@@ -98,7 +98,7 @@ fn command() -> Command {
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("64K")
-                .help("The copy buffer of a worker, 4K to 1M"),
+                .help("The copy buffer of a transfer, 4K to 1M"),
         )
         .arg(
             flag("idle-timeout", "BROOKLET_IDLE_TIMEOUT")

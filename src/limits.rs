@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-/// Bytes of the copy buffer that one worker owns, unless told otherwise: large enough that a system call moves much,
-/// small enough that hundreds of workers fit a small host.
+/// Bytes of a copy buffer, unless told otherwise: a system call moves much, and the processor's cache still holds it.
 pub const BUFFER_SIZE: usize = 64 * KIB;
-/// The least buffer, in bytes: a page. The head of an answer always fits.
+/// The least buffer, in bytes: a page.
 pub const BUFFER_SIZE_MIN: usize = 4 * KIB;
-/// The largest buffer, in bytes: more gains nothing, and it counts once for each worker.
+/// The largest buffer, in bytes: more gains nothing.
 pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
 
-/// Bytes that are read at once while a transfer is young, see [`YOUNG_TRANSFER`].
-pub const YOUNG_READ: usize = 32 * KIB;
-/// Bytes after which a transfer reads by whole buffers. A socket takes up to 4 MiB (Linux: `tcp_wmem`) from a client
-/// that reads nothing, so who stalls from the start never makes its worker touch the whole buffer.
-pub const YOUNG_TRANSFER: u64 = 4 * 1024 * KIB as u64;
+/// Copy buffers of that size at most, whatever the number of workers. Who finds none free copies through a small one. More
+/// than these do not copy at the same time on a small host; who has a buffer longer waits for a client.
+pub const LARGE_BUFFERS: usize = 8;
+/// Bytes with which every transfer begins: the buffer that `std::io::copy` has on the stack.
+pub const SMALL_BUFFER: usize = 8 * KIB;
+/// Bytes after which a transfer with a small buffer looks for a large one again.
+pub const SMALL_TURN: u64 = 256 * KIB as u64;
 
 /// The most worker threads.
 pub const WORKERS_MAX: usize = 4096;
@@ -61,8 +62,8 @@ pub const UNREAD_BODY: usize = 64 * KIB;
 const KIB: usize = 1024;
 
 const _: () = {
-    assert!(BUFFER_SIZE_MIN <= YOUNG_READ && YOUNG_READ <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
-    assert!(YOUNG_TRANSFER > BUFFER_SIZE_MAX as u64);
+    assert!(BUFFER_SIZE_MIN <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
+    assert!(SMALL_TURN > SMALL_BUFFER as u64);
     assert!(FIELD_VALUE <= TARGET);
     assert!(LISTING_ROWS <= LISTING_ENTRIES);
 };

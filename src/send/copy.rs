@@ -1,20 +1,57 @@
-//! Copies an answer to a writer that blocks, with [`std::io::copy`], through the buffer of one worker.
+//! Copies an answer to a writer that blocks, with [`std::io::copy`].
 //!
-//! The head and the segments of the body are one reader, so that a head and a small file leave in one write. `std::io::copy`
-//! takes the buffer of a [`BufReader`] for its own.
+//! The head and the segments of the body are one reader, so that a head and a small file leave in one write. Every transfer
+//! begins with the small buffer that `std::io::copy` has on the stack, and small ones end with it. What is longer goes on with
+//! a large one out of a [`Pool`], if one is free: `std::io::copy` takes the buffer of a [`BufReader`] for its own. So a worker
+//! whose client has stalled holds little, and however many workers there are, the large buffers are few.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::answer::{Answer, Body, Position};
-use crate::limits::{YOUNG_READ, YOUNG_TRANSFER};
+use crate::limits::{LARGE_BUFFERS, SMALL_BUFFER, SMALL_TURN};
+
+/// The large buffers that the workers of a server share.
+pub(crate) struct Pool {
+    idle: Mutex<Buffers>,
+    buffer_size: usize,
+}
+
+struct Buffers {
+    made: Vec<BufReader<Outgoing>>,
+    /// How many may still be made.
+    left: usize,
+}
+
+impl Pool {
+    /// Of buffers of so many bytes. Each is made when it is first wanted.
+    pub(crate) fn new(buffer_size: usize) -> Arc<Self> {
+        Arc::new(Self { idle: Mutex::new(Buffers { made: Vec::new(), left: LARGE_BUFFERS }), buffer_size })
+    }
+
+    fn take(&self) -> Option<BufReader<Outgoing>> {
+        let mut idle = self.lock();
+        idle.made.pop().or_else(|| {
+            idle.left = idle.left.checked_sub(1)?;
+            Some(BufReader::with_capacity(self.buffer_size, Outgoing::default()))
+        })
+    }
+
+    fn put(&self, buffer: BufReader<Outgoing>) {
+        self.lock().made.push(buffer);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buffers> {
+        // Whatever happened to the thread that held it, the list is whole.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// One worker's means to send answers, one after the other.
 pub(crate) struct Copier {
-    /// Through this goes what is short, and the beginning of what is long.
-    young: BufReader<Outgoing>,
-    /// Bytes of the buffer for what is long. It exists while such a transfer lasts.
-    buffer_size: usize,
+    outgoing: Outgoing,
+    pool: Arc<Pool>,
 }
 
 /// Why an answer did not arrive whole.
@@ -27,9 +64,8 @@ pub(crate) enum Failure {
 }
 
 impl Copier {
-    /// With a buffer of so many bytes.
-    pub(crate) fn new(buffer_size: usize) -> Self {
-        Self { young: BufReader::with_capacity(buffer_size.min(YOUNG_READ), Outgoing::default()), buffer_size }
+    pub(crate) fn new(pool: &Arc<Pool>) -> Self {
+        Self { outgoing: Outgoing::default(), pool: Arc::clone(pool) }
     }
 
     /// Sends head and body and flushes the writer. Returns the number of bytes.
@@ -38,32 +74,51 @@ impl Copier {
         answer: Answer,
         now: SystemTime,
         connection: Option<&str>,
-        to: &mut impl Write,
+        to: &mut dyn Write,
     ) -> Result<u64, Failure> {
-        let outgoing = self.young.get_mut();
-        super::head(&mut outgoing.head, &answer, now, connection);
+        super::head(&mut self.outgoing.head, &answer, now, connection);
         self.send_body(answer.body, to)
     }
 
     /// Sends a body, behind what is prepared of a head, and flushes the writer. Returns the number of bytes.
-    pub(crate) fn send_body(&mut self, body: Body, to: &mut impl Write) -> Result<u64, Failure> {
-        let outgoing = self.young.get_mut();
-        outgoing.body = body;
-        outgoing.left = YOUNG_TRANSFER;
-        let mut copied = io::copy(&mut self.young, to);
-        if copied.is_ok() && self.young.get_ref().left == 0 {
-            let mut outgoing = std::mem::take(self.young.get_mut());
-            outgoing.left = u64::MAX;
-            let mut grown = BufReader::with_capacity(self.buffer_size, outgoing);
-            copied = io::copy(&mut grown, to).map(|rest| YOUNG_TRANSFER + rest);
-            *self.young.get_mut() = grown.into_inner();
+    pub(crate) fn send_body(&mut self, body: Body, to: &mut dyn Write) -> Result<u64, Failure> {
+        self.outgoing.body = body;
+        let sent = self.copy(to).and_then(|count| to.flush().map(|()| count));
+        let source_failed = self.outgoing.failed;
+        self.outgoing.clear();
+        sent.map_err(|error| if source_failed { Failure::Source(error) } else { Failure::Client(error) })
+    }
+
+    fn copy(&mut self, to: &mut dyn Write) -> io::Result<u64> {
+        let mut count = self.copy_some(SMALL_BUFFER as u64, to)?;
+        while self.outgoing.turn == 0 {
+            count += match self.pool.take() {
+                Some(large) => self.copy_rest(large, to)?,
+                None => self.copy_some(SMALL_TURN, to)?,
+            };
         }
-        let copied = copied.and_then(|count| to.flush().map(|()| count));
-        let source_failed = self.young.get_ref().failed;
-        // What was not taken is nobody's, and the file is closed.
-        self.young.consume(self.young.buffer().len());
-        self.young.get_mut().clear();
-        copied.map_err(|error| if source_failed { Failure::Source(error) } else { Failure::Client(error) })
+        Ok(count)
+    }
+
+    /// Copies no more than so many bytes through the small buffer. A function of its own, so that the buffer is on the stack
+    /// only while it is used.
+    #[inline(never)]
+    fn copy_some(&mut self, most: u64, to: &mut dyn Write) -> io::Result<u64> {
+        self.outgoing.turn = most;
+        io::copy(&mut self.outgoing, to)
+    }
+
+    /// Copies the rest through a large buffer.
+    #[inline(never)]
+    fn copy_rest(&mut self, mut large: BufReader<Outgoing>, to: &mut dyn Write) -> io::Result<u64> {
+        self.outgoing.turn = u64::MAX;
+        std::mem::swap(large.get_mut(), &mut self.outgoing);
+        let copied = io::copy(&mut large, to);
+        std::mem::swap(large.get_mut(), &mut self.outgoing);
+        // What was read and not taken is nobody's.
+        large.consume(large.buffer().len());
+        self.pool.put(large);
+        copied
     }
 }
 
@@ -75,7 +130,7 @@ struct Outgoing {
     body: Body,
     position: Position,
     /// Bytes until it pretends to be at its end, so that the buffer can be exchanged.
-    left: u64,
+    turn: u64,
     failed: bool,
 }
 
@@ -90,7 +145,7 @@ impl Outgoing {
 
 impl Read for Outgoing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let most = usize::try_from(self.turn).unwrap_or(usize::MAX).min(buffer.len());
         let (buffer, _) = buffer.split_at_mut(most);
         let count = self.head.get(self.head_sent..).unwrap_or_default().read(buffer)?;
         self.head_sent += count;
@@ -104,7 +159,7 @@ impl Read for Outgoing {
                 return Err(error);
             }
         };
-        self.left -= count as u64;
+        self.turn -= count as u64;
         Ok(count)
     }
 }
@@ -151,9 +206,8 @@ mod tests {
 
     #[test]
     fn everything_arrives_through_one_copier_after_the_other() {
-        let mut copier = Copier::new(100_000);
-        for length in [0, 1, 1000, YOUNG_TRANSFER - 1, YOUNG_TRANSFER, YOUNG_TRANSFER + 1, YOUNG_TRANSFER + 300_000, 5]
-        {
+        let mut copier = Copier::new(&Pool::new(100_000));
+        for length in [0, 1, 1000, 8000, 8192, 9000, 108_191, 108_192, 2_000_000, 5] {
             let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
             let sent = copier.send(answer(content(length)), SystemTime::UNIX_EPOCH, None, &mut to).unwrap();
             assert_eq!(sent, to.bytes.len() as u64);
@@ -164,20 +218,25 @@ mod tests {
     }
 
     #[test]
-    fn a_head_and_a_small_body_are_one_write_and_a_large_body_grows_into_the_buffer() {
-        let mut copier = Copier::new(100_000);
-        let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
-        copier.send(answer(content(1000)), SystemTime::UNIX_EPOCH, None, &mut to).unwrap();
-        assert_eq!(to.sizes.len(), 1);
-        let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
-        copier.send(answer(content(2 * YOUNG_TRANSFER)), SystemTime::UNIX_EPOCH, None, &mut to).unwrap();
-        assert_eq!(to.sizes.iter().max(), Some(&100_000));
-        assert_eq!(to.sizes[0], YOUNG_READ);
+    fn a_small_answer_is_one_write_and_a_large_one_takes_a_large_buffer_while_there_is_one() {
+        let pool = Pool::new(100_000);
+        let write = |length| {
+            let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
+            Copier::new(&pool).send(answer(content(length)), SystemTime::UNIX_EPOCH, None, &mut to).unwrap();
+            to.sizes
+        };
+        assert_eq!(write(1000).len(), 1);
+        assert_eq!(write(1_000_000)[..2], [SMALL_BUFFER, 100_000]);
+        let taken: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(taken.len(), LARGE_BUFFERS);
+        assert!(write(SMALL_TURN + 1_000_000).iter().all(|size| *size <= SMALL_BUFFER));
+        taken.into_iter().for_each(|buffer| pool.put(buffer));
+        assert_eq!(write(1_000_000)[1], 100_000);
     }
 
     #[test]
     fn after_a_failure_nothing_of_the_old_answer_is_in_the_next() {
-        let mut copier = Copier::new(100_000);
+        let mut copier = Copier::new(&Pool::new(100_000));
         let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: 2 };
         let failure = copier.send(answer(content(1_000_000)), SystemTime::UNIX_EPOCH, None, &mut to).unwrap_err();
         assert!(matches!(failure, Failure::Client(_)));
@@ -190,7 +249,7 @@ mod tests {
     fn a_file_that_shrinks_is_told_from_a_client_that_left() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(50_000).unwrap();
-        let mut copier = Copier::new(100_000);
+        let mut copier = Copier::new(&Pool::new(100_000));
         let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
         let answer = Answer { body: Body::slice(file, 0..60_000), ..answer(Vec::new()) };
         let failure = copier.send(answer, SystemTime::UNIX_EPOCH, None, &mut to).unwrap_err();

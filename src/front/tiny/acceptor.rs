@@ -141,7 +141,7 @@ impl Acceptor {
 
 /// Serves the connections that an ended server has accepted, until they are silent for as long as none of them lives.
 fn inherit(old: &Server, shared: &Shared) {
-    let mut copier = Copier::new(shared.config.buffer_size);
+    let mut copier = Copier::new(&shared.pool);
     let silence = shared.config.idle_timeout + shared.config.stall_timeout;
     let mut heard = Instant::now();
     while heard.elapsed() < silence && !shared.stop.is_set() {

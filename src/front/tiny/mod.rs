@@ -44,7 +44,7 @@ use crate::answer::{Answer, Site};
 use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
-use crate::send::copy::{Copier, Failure};
+use crate::send::copy::{Copier, Failure, Pool};
 use crate::stop::Stop;
 use acceptor::Acceptor;
 
@@ -59,7 +59,8 @@ impl Site {
     /// # Errors
     /// The answer did not arrive whole: the client left, or the file could not be read to its end.
     pub fn respond(&self, request: tiny_http::Request) -> io::Result<()> {
-        let answered = respond(&mut Copier::new(limits::BUFFER_SIZE), request, false, |r, now| self.answer(r, now));
+        let answered =
+            respond(&mut Copier::new(&Pool::new(limits::BUFFER_SIZE)), request, false, |r, now| self.answer(r, now));
         match answered {
             Ok(_) => Ok(()),
             Err(Failure::Source(error) | Failure::Client(error)) => Err(error),
@@ -72,13 +73,15 @@ struct Shared {
     site: Site,
     config: Config,
     stop: Arc<Stop>,
+    pool: Arc<Pool>,
     /// There was a request since somebody looked.
     active: AtomicBool,
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
-    let shared = Arc::new(Shared { site, config, stop, active: AtomicBool::new(false) });
+    let pool = Pool::new(config.buffer_size);
+    let shared = Arc::new(Shared { site, config, stop, pool, active: AtomicBool::new(false) });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener, &shared).map(Arc::new)).collect();
     let acceptors = acceptors?;
@@ -114,7 +117,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
 
 /// What a worker does until the stop: it takes a request, answers it, and takes the next.
 fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
-    let mut copier = Copier::new(shared.config.buffer_size);
+    let mut copier = Copier::new(&shared.pool);
     let mut server = acceptor.server();
     loop {
         match receive(acceptor, &server, shared) {
