@@ -1,13 +1,13 @@
 //! From a request to an answer: all decisions of the server. No socket, no clock of its own, and nothing is written.
 //!
 //! The steps of [`Site::answer`], each of which may end in a refusal:
-//! 1. the method is one that is served ([`method`]);
-//! 2. the request names a host and a target that can be a path ([`target`]);
-//! 3. what the path names is opened beneath the root: a file, or a folder's index or listing ([`Site::resource`]);
-//! 4. the preconditions, then the range select what of the file is sent ([`representation`]);
+//! 1. the method is one that is served (`method`);
+//! 2. the request names a host and a target that can be a path (`target`);
+//! 3. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`);
+//! 4. the preconditions, then the range select what of the file is sent (`representation`);
 //! 5. a HEAD gets the same head and no body.
 //!
-//! A refusal becomes a page in one place, [`refuse`].
+//! A refusal becomes a page in one place, `refuse`.
 
 mod body;
 mod listing;

@@ -341,3 +341,45 @@ fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool) 
         mem::forget(writer);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    /// What a tiny_http server sends to a client of these bytes, if `answer` is what answers.
+    fn exchange(bytes: &[u8], answer: impl Fn(&Request<'_>) -> Answer) -> String {
+        let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
+        let address = server.server_addr().to_ip().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        client.write_all(bytes).unwrap();
+        client.shutdown(Shutdown::Write).unwrap();
+        let mut copier = Copier::new(&Pool::new(limits::BUFFER_SIZE));
+        for _ in 0..bytes.windows(4).filter(|w| w == b"\r\n\r\n").count() {
+            let request = server.recv().unwrap();
+            let _ = respond(&mut copier, request, false, |request, _| answer(request));
+        }
+        let mut received = String::new();
+        client.read_to_string(&mut received).unwrap();
+        received
+    }
+
+    #[test]
+    fn a_panic_in_one_request_is_answered_500_and_the_next_is_answered() {
+        let two = b"GET /panic HTTP/1.1\r\nHost: x\r\n\r\nGET /fine HTTP/1.1\r\nHost: x\r\n\r\n";
+        let received = exchange(two, |request| match request.target {
+            "/panic" => panic!("on purpose"),
+            _ => Answer::error(404, request),
+        });
+        let statuses: Vec<_> = received.lines().filter(|line| line.starts_with("HTTP/1.1 ")).collect();
+        assert_eq!(statuses, ["HTTP/1.1 500 Internal Server Error", "HTTP/1.1 404 Not Found"]);
+    }
+
+    #[test]
+    fn a_panic_while_sending_ends_the_connection() {
+        let failure = send(|| panic!("on purpose"));
+        assert!(matches!(&failure, Err(Failure::Source(_))));
+        assert!(failure.is_err_and(|failure| !is_gone(&failure)));
+    }
+}
