@@ -19,7 +19,7 @@ pub const SMALL_TURN: u64 = 256 * KIB as u64;
 
 /// The most worker threads.
 pub const WORKERS_MAX: usize = 4096;
-/// Bytes of stack of a worker thread; its buffer is not on it.
+/// Bytes of stack of a worker thread; with the small copy buffer it uses less than 64 KiB of them.
 pub const WORKER_STACK: usize = 256 * KIB;
 
 /// Connections that may wait to be accepted (`listen(2)`).

@@ -30,21 +30,34 @@ impl Pool {
         Arc::new(Self { idle: Mutex::new(Buffers { made: Vec::new(), left: LARGE_BUFFERS }), buffer_size })
     }
 
-    fn take(&self) -> Option<BufReader<Outgoing>> {
+    /// Lends a buffer, if one is free.
+    fn take(&self) -> Option<Lent<'_>> {
         let mut idle = self.lock();
-        idle.made.pop().or_else(|| {
+        let buffer = idle.made.pop().or_else(|| {
             idle.left = idle.left.checked_sub(1)?;
             Some(BufReader::with_capacity(self.buffer_size, Outgoing::default()))
-        })
-    }
-
-    fn put(&self, buffer: BufReader<Outgoing>) {
-        self.lock().made.push(buffer);
+        })?;
+        Some(Lent { buffer, pool: self })
     }
 
     fn lock(&self) -> MutexGuard<'_, Buffers> {
         // Whatever happened to the thread that held it, the list is whole.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A buffer that goes back when it is dropped, even by a panic.
+struct Lent<'a> {
+    buffer: BufReader<Outgoing>,
+    pool: &'a Pool,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        // What was read and not taken is nobody's.
+        self.buffer.consume(self.buffer.buffer().len());
+        let buffer = std::mem::replace(&mut self.buffer, BufReader::with_capacity(0, Outgoing::default()));
+        self.pool.lock().made.push(buffer);
     }
 }
 
@@ -76,24 +89,33 @@ impl Copier {
         connection: Option<&str>,
         to: &mut dyn Write,
     ) -> Result<u64, Failure> {
+        // If the last transfer ended in a panic, it has left something.
+        self.outgoing.clear();
         super::head(&mut self.outgoing.head, &answer, now, connection);
-        self.send_body(answer.body, to)
+        self.finish(answer.body, to)
     }
 
-    /// Sends a body, behind what is prepared of a head, and flushes the writer. Returns the number of bytes.
+    /// Sends a body alone, and flushes the writer. Returns the number of bytes.
     pub(crate) fn send_body(&mut self, body: Body, to: &mut dyn Write) -> Result<u64, Failure> {
+        self.outgoing.clear();
+        self.finish(body, to)
+    }
+
+    fn finish(&mut self, body: Body, to: &mut dyn Write) -> Result<u64, Failure> {
         self.outgoing.body = body;
         let sent = self.copy(to).and_then(|count| to.flush().map(|()| count));
         let source_failed = self.outgoing.failed;
+        // The file is closed now, not with the next transfer.
         self.outgoing.clear();
         sent.map_err(|error| if source_failed { Failure::Source(error) } else { Failure::Client(error) })
     }
 
     fn copy(&mut self, to: &mut dyn Write) -> io::Result<u64> {
         let mut count = self.copy_some(SMALL_BUFFER as u64, to)?;
+        let pool = Arc::clone(&self.pool);
         while self.outgoing.turn == 0 {
-            count += match self.pool.take() {
-                Some(large) => self.copy_rest(large, to)?,
+            count += match pool.take() {
+                Some(mut large) => self.copy_rest(&mut large.buffer, to)?,
                 None => self.copy_some(SMALL_TURN, to)?,
             };
         }
@@ -110,14 +132,11 @@ impl Copier {
 
     /// Copies the rest through a large buffer.
     #[inline(never)]
-    fn copy_rest(&mut self, mut large: BufReader<Outgoing>, to: &mut dyn Write) -> io::Result<u64> {
+    fn copy_rest(&mut self, large: &mut BufReader<Outgoing>, to: &mut dyn Write) -> io::Result<u64> {
         self.outgoing.turn = u64::MAX;
         std::mem::swap(large.get_mut(), &mut self.outgoing);
-        let copied = io::copy(&mut large, to);
+        let copied = io::copy(large, to);
         std::mem::swap(large.get_mut(), &mut self.outgoing);
-        // What was read and not taken is nobody's.
-        large.consume(large.buffer().len());
-        self.pool.put(large);
         copied
     }
 }
@@ -230,7 +249,7 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!(taken.len(), LARGE_BUFFERS);
         assert!(write(SMALL_TURN + 1_000_000).iter().all(|size| *size <= SMALL_BUFFER));
-        taken.into_iter().for_each(|buffer| pool.put(buffer));
+        drop(taken);
         assert_eq!(write(1_000_000)[1], 100_000);
     }
 
@@ -243,6 +262,28 @@ mod tests {
         let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
         copier.send(answer(b"next".to_vec()), SystemTime::UNIX_EPOCH, Some("close"), &mut to).unwrap();
         assert!(to.bytes.starts_with(b"HTTP/1.1 404 ") && to.bytes.ends_with(b"\r\nConnection: close\r\n\r\nnext"));
+    }
+
+    #[test]
+    fn after_a_panic_nothing_is_left_and_no_buffer_is_lost() {
+        struct Panics;
+        impl Write for Panics {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                assert!(bytes.len() <= SMALL_BUFFER, "on purpose");
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut copier = Copier::new(&Pool::new(100_000));
+        for _ in 0..=LARGE_BUFFERS {
+            let send = || copier.send(answer(content(1_000_000)), SystemTime::UNIX_EPOCH, None, &mut Panics);
+            assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(send)).is_err());
+        }
+        let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
+        copier.send(answer(b"next".to_vec()), SystemTime::UNIX_EPOCH, None, &mut to).unwrap();
+        assert!(to.bytes.starts_with(b"HTTP/1.1 404 ") && to.bytes.ends_with(b"\r\n\r\nnext"));
     }
 
     #[test]
