@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
@@ -41,8 +42,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Stri
 
 fn command() -> Command {
     let defaults = Config::default();
-    let flag =
-        |name: &'static str, variable: &'static str| Arg::new(name).long(name).env(variable).hide_env_values(true);
+    // A variable that is set to nothing is not set: unit files and compose files pass such ones on.
+    let from = |argument: Arg, variable: &'static str| match std::env::var_os(variable) {
+        Some(value) if value.is_empty() => argument,
+        _ => argument.env(variable).hide_env_values(true),
+    };
+    let flag = |name: &'static str, variable: &'static str| from(Arg::new(name).long(name), variable);
     let seconds = |time: Duration| time.as_secs().to_string();
     Command::new("brooklet")
         .version(env!("CARGO_PKG_VERSION"))
@@ -57,7 +62,12 @@ fn command() -> Command {
         )
         .disable_help_flag(true)
         .disable_version_flag(true)
-        .arg(Arg::new("ROOT").env("BROOKLET_ROOT").hide_env_values(true).default_value(".").value_parser(value_parser!(PathBuf)).help("The folder to serve"))
+        .arg(
+            from(Arg::new("ROOT"), "BROOKLET_ROOT")
+                .default_value(".")
+                .value_parser(value_parser!(PathBuf))
+                .help("The folder to serve"),
+        )
         .arg(
             flag("port", "BROOKLET_PORT")
                 .short('p')
@@ -114,8 +124,14 @@ fn command() -> Command {
                 .default_value(seconds(defaults.stall_timeout))
                 .help("Ends a transfer whose client takes nothing for so long"),
         )
-        .arg(Arg::new("verbose").short('v').long("verbose").action(ArgAction::SetTrue).conflicts_with("quiet").help("Logs each request"))
-        .arg(Arg::new("quiet").short('q').long("quiet").action(ArgAction::SetTrue).help("Logs errors only"))
+        .arg(
+            flag("verbose", "BROOKLET_VERBOSE")
+                .short('v')
+                .action(ArgAction::SetTrue)
+                .overrides_with("quiet")
+                .help("Logs each request"),
+        )
+        .arg(flag("quiet", "BROOKLET_QUIET").short('q').action(ArgAction::SetTrue).help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
         .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"))
 }
@@ -139,11 +155,14 @@ fn config(matches: &ArgMatches) -> Config {
     config
 }
 
+/// What is typed counts before what is in the environment.
 fn level(matches: &ArgMatches) -> LevelFilter {
+    let typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     match (matches.get_flag("verbose"), matches.get_flag("quiet")) {
+        (true, true) if typed("quiet") => LevelFilter::Error,
         (true, _) => LevelFilter::Debug,
-        (_, true) => LevelFilter::Error,
-        _ => LevelFilter::Info,
+        (false, true) => LevelFilter::Error,
+        (false, false) => LevelFilter::Info,
     }
 }
 
@@ -202,10 +221,7 @@ mod tests {
     #[test]
     fn the_table_of_flags_is_sound() {
         command().debug_assert();
-        for argument in command()
-            .get_arguments()
-            .filter(|a| !matches!(a.get_id().as_str(), "verbose" | "quiet" | "help" | "version"))
-        {
+        for argument in command().get_arguments().filter(|a| !matches!(a.get_id().as_str(), "help" | "version")) {
             let name = argument.get_id().as_str().to_ascii_uppercase().replace('-', "_");
             assert_eq!(argument.get_env().and_then(|v| v.to_str()), Some(format!("BROOKLET_{name}").as_str()));
             assert!(argument.get_help().is_some());
@@ -241,9 +257,12 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(served(&[&all[..], &more[..]].concat()), expected);
-        for (flags, expected) in
-            [(&["-v"][..], LevelFilter::Debug), (&["-q"], LevelFilter::Error), (&[], LevelFilter::Info)]
-        {
+        for (flags, expected) in [
+            (&["-v"][..], LevelFilter::Debug),
+            (&["-q"], LevelFilter::Error),
+            (&["-v", "-q"], LevelFilter::Error),
+            (&[], LevelFilter::Info),
+        ] {
             assert!(matches!(call(flags), Ok(Call::Serve(_, level)) if level == expected), "{flags:?}");
         }
     }
@@ -264,7 +283,6 @@ mod tests {
             (&["--idle-timeout", "0"], "idle"),
             (&["--stall-timeout", "forever"], "time"),
             (&["--stall-timeout", "25h"], "time"),
-            (&["-v", "-q"], "--verbose"),
             (&["a", "b"], "b"),
             (&["--nonsense"], "--nonsense"),
         ] {

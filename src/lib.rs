@@ -50,3 +50,8 @@ pub use server::{Error, Handle, Server};
 
 /// The crate whose `Method`, `StatusCode` and `Request` are the vocabulary of this one.
 pub use tiny_http;
+
+/// The code in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -76,7 +76,7 @@ impl Acceptor {
         if !Arc::ptr_eq(&current, ended) {
             return;
         }
-        log::warn!("no connection can be accepted: {why}; trying again");
+        log::error!("no connection can be accepted: {why}; trying again");
         *current = loop {
             if shared.stop.wait(RETRY) {
                 return;
@@ -89,7 +89,7 @@ impl Acceptor {
         };
         self.address.store(Arc::as_ptr(&current).addr(), Ordering::Release);
         drop(current);
-        log::warn!("connections are accepted again");
+        log::error!("connections are accepted again");
         (0..shared.config.workers).for_each(|_| ended.unblock());
         let (old, heir) = (Arc::clone(ended), Arc::clone(shared));
         let heir = std::thread::Builder::new().name("heir".into()).spawn(move || inherit(&old, &heir));

@@ -9,7 +9,7 @@
 //!   socket are inherited by every connection;
 //! - head and small body leave in one write, with TCP_NODELAY: not one write for each field, waiting for each other;
 //! - a request whose body tiny_http would read into memory of the length that the client names, or whose framing tiny_http
-//!   does not understand as RFC 9112 does, is refused and its connection closed, see [`body`](self#bodies);
+//!   does not understand as RFC 9112 does, is refused and its connection closed, see [Bodies](self#bodies);
 //! - an answer that cannot be finished closes its connection, so that no other answer is taken for its rest;
 //! - when the accept thread of tiny_http ends, for want of descriptors, another one is started;
 //! - connections that come at once and that tiny_http forgets are freed by a connection of our own.
@@ -20,7 +20,8 @@
 //!
 //! # Bodies
 //! A file server has no use for them. tiny_http has read a body of up to 1 KiB before it hands the request over. Any larger
-//! one is refused: the answer goes out and the connection is closed for writing. One of more than
+//! one is refused: the answer goes out and the connection is closed for writing. That answer has no length, and says
+//! `Connection: upgrade`: tiny_http has no other way to answer before it reads the body. One of more than
 //! [`UNREAD_BODY`](crate::limits::UNREAD_BODY) bytes must never be dropped, because tiny_http then allocates its length and
 //! the process is aborted if it cannot: such a request is forgotten, and costs a thread and two descriptors for good.
 //!
@@ -54,7 +55,8 @@ const READ_BODY: usize = 1024;
 impl Site {
     /// Answers a request of a tiny_http server of your own, from one of your threads, which it holds until the client has
     /// the answer or has gone. Set timeouts and TCP_NODELAY on the listening socket ([`tiny_http::Server::from_listener`]),
-    /// or use a [`Server`](crate::Server), which does.
+    /// or use a [`Server`](crate::Server), which does. Only that one also mends what is wrong with tiny_http's accept thread: of
+    /// several threads in [`tiny_http::Server::recv`] one learns that it has ended, the others wait for ever.
     ///
     /// # Errors
     /// The answer did not arrive whole: the client left, or the file could not be read to its end.
@@ -317,7 +319,7 @@ fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer, body
     if severed && body.can_be_dropped(length) {
         drop(stream);
     } else {
-        log::warn!("a request with a body of {length:?} bytes is kept for good: tiny_http could not drop it safely");
+        log::error!("a request with a body of {length:?} bytes is kept for good: tiny_http could not drop it safely");
         mem::forget(stream);
     }
     sent
@@ -337,7 +339,7 @@ fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool) 
     if severed || last {
         drop(writer);
     } else {
-        log::warn!("a broken transfer could not be closed and is kept until the process ends");
+        log::error!("a broken transfer could not be closed and is kept until the process ends");
         mem::forget(writer);
     }
 }
