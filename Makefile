@@ -1,0 +1,52 @@
+# The folder and the port of `make run`, and whatever else brooklet is to be told.
+ROOT = .
+PORT = 8080
+ARGS =
+
+# The release binary is smaller than this, in bytes.
+SIZE_LIMIT = 2097152
+TARGET = $${CARGO_TARGET_DIR:-target}
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check ci release clean tools
+
+help: ## Lists these targets
+	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
+	@echo
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: tools ## Builds brooklet and serves ROOT (.) at http://127.0.0.1:PORT (8080)
+	cargo run --release --locked -- --port '$(PORT)' $(ARGS) -- '$(ROOT)'
+
+test: tools ## Runs all the tests
+	cargo test --locked --all-targets
+	cargo test --locked --doc
+
+# The development dependency on ourselves switches the feature `cli` on, whatever is asked for (see Cargo.toml). The bare
+# library, as a program that depends on it sees it, is linted without that line.
+check: tools ## Formatting, lints and documentation, warnings denied
+	@cargo fmt --version >/dev/null 2>&1 || { echo 'cargo fmt is missing: rustup component add rustfmt' >&2; exit 1; }
+	@cargo clippy --version >/dev/null 2>&1 || { echo 'cargo clippy is missing: rustup component add clippy' >&2; exit 1; }
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	@rm -rf target/bare && mkdir -p target/bare
+	@ln -s "$(CURDIR)/src" "$(CURDIR)/tests" "$(CURDIR)/clippy.toml" target/bare && cp Cargo.lock target/bare
+	@sed '/^brooklet = {/d' Cargo.toml > target/bare/Cargo.toml
+	cargo clippy --manifest-path target/bare/Cargo.toml --target-dir "$(TARGET)" --lib -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --all-features
+
+ci: check test ## What has to pass before a change is taken
+
+release: tools ## Builds the program and tells its size, which has a limit
+	cargo build --release --locked --features cli
+	@size=$$(wc -c < "$(TARGET)/release/brooklet"); \
+	echo "$(TARGET)/release/brooklet: $$((size)) bytes"; \
+	[ "$$size" -lt $(SIZE_LIMIT) ] || { echo 'that is $(SIZE_LIMIT) bytes or more' >&2; exit 1; }
+
+clean: ## Removes what was built
+	cargo clean
+
+tools:
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust' >&2; exit 1; }
+	@command -v cc >/dev/null || { echo 'cc is missing, which Rust links with: install gcc or clang' >&2; exit 1; }
+	@for tool in sh kill; do command -v $$tool >/dev/null || { echo "$$tool is missing" >&2; exit 1; }; done
