@@ -15,11 +15,11 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("usage: embed FOLDER [ADDRESS]")?;
     let listener = TcpListener::bind(arguments.next().as_deref().unwrap_or("127.0.0.1:0"))?;
-    // Every connection inherits these. Without timeouts a client that stalls keeps its thread for good, and without
-    // TCP_NODELAY an answer in several writes waits for acknowledgements, 40 ms each.
+    // Every connection inherits these. Without the timeout a client that stalls keeps its thread for good, and without
+    // TCP_NODELAY an answer in several writes waits for acknowledgements, 40 ms each. A timeout of reading would be
+    // inherited as well, but it also ends tiny_http's accepting: `brooklet::Server` knows a way around that.
     let socket = socket2::SockRef::from(&listener);
     socket.set_tcp_nodelay(true)?;
-    socket.set_read_timeout(Some(Duration::from_secs(60)))?;
     socket.set_write_timeout(Some(Duration::from_secs(30)))?;
 
     let server = Server::from_listener(listener, None)?;

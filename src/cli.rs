@@ -108,7 +108,7 @@ fn command() -> Command {
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("64K")
-                .help("The copy buffer of a transfer, 4K to 1M"),
+                .help("A large copy buffer, 4K to 1M; there are 8 at most"),
         )
         .arg(
             flag("idle-timeout", "BROOKLET_IDLE_TIMEOUT")
@@ -245,14 +245,14 @@ mod tests {
             "--workers",
             "3",
         ];
-        let more = ["--buffer-size", "8k", "--idle-timeout", "500ms", "--stall-timeout", "2m", "x y"];
+        let more = ["--buffer-size", "8k", "--idle-timeout", "1500ms", "--stall-timeout", "2m", "x y"];
         let expected = Config {
             root: "x y".into(),
             bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).to_vec(),
             port: 0,
             workers: 3,
             buffer_size: 8192,
-            idle_timeout: Duration::from_millis(500),
+            idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
             ..Config::default()
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::limits;
 
-/// How a server is set up. Start from [`Config::default`] and change what is to be different.
+/// How a server is set up. Start from [`Config::default`] and change what is to be different: fields will be added.
 ///
 /// ```
 /// let config = brooklet::Config { root: "/srv/www".into(), port: 0, ..Default::default() };
@@ -27,9 +27,9 @@ pub struct Config {
     pub workers: usize,
     /// Bytes of a copy buffer, 4 KiB to 1 MiB; there are 8 of them at most, and a small one for each worker. Default: 64 KiB.
     pub buffer_size: usize,
-    /// How long a connection may be silent, more than 0. Default: 60 s.
+    /// How long a connection may be silent, 1 s to a day. Default: 60 s.
     pub idle_timeout: Duration,
-    /// How long a write waits for a client that takes nothing, more than 0. Default: 30 s.
+    /// How long a write waits for a client that takes nothing, 1 ms to a day. Default: 30 s.
     pub stall_timeout: Duration,
     /// How long a stop waits for the transfers in flight. Default: 10 s.
     pub drain: Duration,
@@ -82,9 +82,12 @@ impl Config {
         if !(least..=most).contains(&self.buffer_size) {
             return Err(format!("a buffer of {} bytes: not within {least} to {most}", self.buffer_size));
         }
-        for (name, timeout) in [("idle", self.idle_timeout), ("stall", self.stall_timeout)] {
-            if timeout < Duration::from_millis(1) {
-                return Err(format!("the {name} timeout is less than a millisecond"));
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+        for (name, timeout, least) in
+            [("idle", self.idle_timeout, second), ("stall", self.stall_timeout, second / 1000)]
+        {
+            if !(least..=day).contains(&timeout) {
+                return Err(format!("{name} timeout of {timeout:?}: not within {least:?} to a day"));
             }
         }
         Ok(())
@@ -104,7 +107,8 @@ mod tests {
             ("workers", Config { workers: 4097, ..Config::default() }),
             ("buffer", Config { buffer_size: 4095, ..Config::default() }),
             ("buffer", Config { buffer_size: (1 << 20) + 1, ..Config::default() }),
-            ("idle", Config { idle_timeout: Duration::ZERO, ..Config::default() }),
+            ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),
+            ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),
             ("stall", Config { stall_timeout: Duration::ZERO, ..Config::default() }),
         ] {
             assert!(config.validate().is_err_and(|reason| reason.contains(name)), "{name}");

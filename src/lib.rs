@@ -25,7 +25,7 @@ pub mod limits;
 
 pub mod config;
 
-pub mod http;
+mod http;
 
 mod tree;
 

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 /// Bytes of a copy buffer, unless told otherwise: a system call moves much, and the processor's cache still holds it.
 pub const BUFFER_SIZE: usize = 64 * KIB;
-/// The least buffer, in bytes: a page.
+/// The least buffer, in bytes. Below 8 KiB `std::io::copy` takes its own of 8 KiB.
 pub const BUFFER_SIZE_MIN: usize = 4 * KIB;
 /// The largest buffer, in bytes: more gains nothing.
 pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
 
-/// Copy buffers of that size at most, whatever the number of workers. Who finds none free copies through a small one. More
-/// than these do not copy at the same time on a small host; who has a buffer longer waits for a client.
+/// Copy buffers of that size at most, whatever the number of workers. Who finds none free copies through a small one: a
+/// small host has no more processors than these to copy at the same time.
 pub const LARGE_BUFFERS: usize = 8;
 /// Bytes with which every transfer begins: the buffer that `std::io::copy` has on the stack.
 pub const SMALL_BUFFER: usize = 8 * KIB;
+/// Bytes after which a transfer gives its large buffer back, and takes it again if nobody else has.
+pub const LARGE_TURN: u64 = 4 * 1024 * KIB as u64;
 /// Bytes after which a transfer with a small buffer looks for a large one again.
 pub const SMALL_TURN: u64 = 256 * KIB as u64;
 
@@ -43,6 +45,9 @@ pub const FIELD_VALUE: usize = 8 * KIB;
 /// attack more often than a need (RFC 9110 section 17.15).
 pub const RANGES: usize = 16;
 
+/// Range specs of a request. Who sends more gets the whole representation before they are looked at.
+pub const RANGE_SPECS: usize = 1000;
+
 /// Tries of an open that the kernel interrupts because a folder was renamed meanwhile (`openat2(2)`, EAGAIN).
 pub const OPEN_TRIES: usize = 16;
 /// Symbolic links that one path may pass through, as in Linux.
@@ -53,6 +58,8 @@ pub const DEPTH: usize = 128;
 
 /// Entries of one listing; the page says when there are more.
 pub const LISTING_ENTRIES: usize = 200_000;
+/// Entries of all listings that are being sent. Each costs some 80 bytes; who would need more is asked to come again (503).
+pub const LISTINGS_HELD: usize = 400_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
 pub const LISTING_ROWS: usize = 32;
 
@@ -63,7 +70,6 @@ const KIB: usize = 1024;
 
 const _: () = {
     assert!(BUFFER_SIZE_MIN <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
-    assert!(SMALL_TURN > SMALL_BUFFER as u64);
-    assert!(FIELD_VALUE <= TARGET);
-    assert!(LISTING_ROWS <= LISTING_ENTRIES);
+    assert!(SMALL_TURN > SMALL_BUFFER as u64 && LARGE_TURN > BUFFER_SIZE_MAX as u64);
+    assert!(LISTING_ROWS <= LISTING_ENTRIES && LISTING_ENTRIES <= LISTINGS_HELD && RANGES <= RANGE_SPECS);
 };

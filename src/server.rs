@@ -130,8 +130,7 @@ impl Server {
 
 fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart need not wait for the connections of before to be forgotten. On Windows it would allow a second server.
-    #[cfg(unix)]
+    // A restart need not wait for the connections of before to be forgotten.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;

@@ -14,6 +14,7 @@ use super::listing::Listing;
 
 /// A piece of a body.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Segment<'a> {
     /// Bytes in memory.
     Bytes(Cow<'a, [u8]>),
@@ -74,7 +75,7 @@ impl Body {
         Self(Content::Bytes(bytes.into()))
     }
 
-    /// These bytes of an open file.
+    /// These bytes of an open file; none if the range ends before it begins.
     pub fn slice(file: File, range: Range<u64>) -> Self {
         Self(Content::Slice(file, range))
     }
@@ -90,7 +91,7 @@ impl Body {
     /// Bytes in all.
     pub fn length(&self) -> u64 {
         match &self.0 {
-            Content::Slice(_, range) => range.end - range.start,
+            Content::Slice(_, range) => range.end.saturating_sub(range.start),
             _ => (0..).map_while(|index| self.segment(index)).map(|segment| segment.length()).sum(),
         }
     }
@@ -163,7 +164,7 @@ fn shortened(filled: usize) -> io::Result<usize> {
 }
 
 fn slice<'a>(file: &'a File, range: &Range<u64>) -> Segment<'a> {
-    Segment::Slice { file, offset: range.start, length: range.end - range.start }
+    Segment::Slice { file, offset: range.start, length: range.end.saturating_sub(range.start) }
 }
 
 /// Several ranges of one file as multipart/byteranges (RFC 9110 section 14.6): for each a head and a slice, then the end.

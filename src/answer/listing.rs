@@ -6,12 +6,14 @@ use std::cmp::Ordering;
 use std::fmt::{self, Display, Write};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
 use super::page;
 use crate::http::escape::{Html, Json, path};
 use crate::http::target::{Target, is_hidden, is_reachable};
 use crate::http::{date, media_type};
-use crate::limits::{LISTING_ENTRIES, LISTING_ROWS};
+use crate::limits::{LISTING_ENTRIES, LISTING_ROWS, LISTINGS_HELD};
 use crate::tree::{Entry, Tree};
 
 /// Entries of a folder, ready to be rendered.
@@ -24,6 +26,8 @@ pub(crate) struct Listing {
     rows: Vec<Row>,
     /// Whether there are more entries than are listed.
     cut: bool,
+    /// Entries of all listings that are being sent, these included.
+    held: Arc<AtomicUsize>,
     order: Order,
     format: Format,
 }
@@ -79,18 +83,33 @@ impl Order {
 
 impl Listing {
     /// Reads an open folder: what a client could ask for, no more.
-    pub(crate) fn read(tree: &Tree, folder: &File, target: &Target<'_>, format: Format) -> io::Result<Self> {
+    pub(crate) fn read(
+        tree: &Tree,
+        folder: &File,
+        target: &Target<'_>,
+        format: Format,
+        held: &Arc<AtomicUsize>,
+    ) -> io::Result<Self> {
         let mut listing = Self {
             path: target.path.to_vec(),
             names: Vec::new(),
             rows: Vec::new(),
             cut: false,
+            held: Arc::clone(held),
             order: Order::of(target),
             format,
         };
         let top = target.path.is_empty();
-        let visit = |name: &[u8], entry| listing.push(name, entry);
+        let mut full = false;
+        let visit = |name: &[u8], entry| {
+            full = listing.held.load(Atomic::Relaxed) >= LISTINGS_HELD;
+            !full && listing.push(name, entry)
+        };
         tree.entries(folder, &target.path, visit, |name| !is_hidden(name, top) && is_reachable(name))?;
+        if full {
+            // As if there were no memory: for this purpose there is none.
+            return Err(rustix::io::Errno::NOMEM.into());
+        }
         listing.sort();
         Ok(listing)
     }
@@ -104,6 +123,7 @@ impl Listing {
             self.cut = true;
             return false;
         }
+        self.held.fetch_add(1, Atomic::Relaxed);
         let start = self.names.len();
         self.names.extend_from_slice(name);
         self.rows.push(Row { name: (start, self.names.len()), entry });
@@ -252,6 +272,12 @@ impl Listing {
     }
 }
 
+impl Drop for Listing {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.rows.len(), Atomic::Relaxed);
+    }
+}
+
 fn name<'a>(names: &'a [u8], row: &Row) -> &'a [u8] {
     names.get(row.name.0..row.name.1).unwrap_or_default()
 }
@@ -290,6 +316,7 @@ pub(super) mod tests {
             names: Vec::new(),
             rows: Vec::new(),
             cut: false,
+            held: Arc::default(),
             order,
             format: Format::Html,
         };
@@ -300,6 +327,21 @@ pub(super) mod tests {
         }
         listing.sort();
         listing
+    }
+
+    #[test]
+    fn what_all_listings_hold_is_bounded_and_given_back() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let tree = Tree::new(folder.path()).unwrap();
+        let Ok(crate::tree::Found::Folder(root)) = tree.open(b"") else { panic!("the root is a folder") };
+        let held = Arc::new(AtomicUsize::new(LISTINGS_HELD - 1));
+        let read = || Listing::read(&tree, &root, &Target::parse("/").unwrap(), Format::Html, &held);
+        let first = read().unwrap();
+        assert!(read().is_err());
+        drop(first);
+        assert_eq!(held.load(Atomic::Relaxed), LISTINGS_HELD - 1);
+        assert!(read().is_ok());
     }
 
     #[test]

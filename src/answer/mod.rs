@@ -19,7 +19,8 @@ use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use rustix::io::Errno;
@@ -60,6 +61,8 @@ pub struct Site {
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
     seed: RandomState,
     boundaries: AtomicU64,
+    /// Entries of the listings that are being sent.
+    listed: Arc<AtomicUsize>,
 }
 
 /// A decision: what a client is to be sent, as plain data.
@@ -93,7 +96,15 @@ impl Answer {
 
     /// The answer that says no more than this status, for a front that refuses a request by itself.
     pub(crate) fn error(status: u16, request: &Request<'_>) -> Self {
-        refuse(&Refusal::from(status), request, None)
+        refuse(&Refusal::from(status), request, None).to(request)
+    }
+
+    /// As the method wants it: HEAD gets the same head and no body.
+    fn to(self, request: &Request<'_>) -> Self {
+        match request.method {
+            Method::Head => Self { body: Body::EMPTY, ..self },
+            _ => self,
+        }
     }
 }
 
@@ -138,17 +149,13 @@ impl Site {
     /// Those of `open(2)`: it is not there, is no folder, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         let tree = Tree::new(root.as_ref())?;
-        Ok(Self { tree, seed: RandomState::new(), boundaries: AtomicU64::new(0) })
+        Ok(Self { tree, seed: RandomState::new(), boundaries: AtomicU64::new(0), listed: Arc::default() })
     }
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
-        let mut answer =
-            self.decide(request, now).unwrap_or_else(|refusal| refuse(&refusal, request, Some(&self.tree)));
-        if *request.method == Method::Head {
-            answer.body = Body::EMPTY;
-        }
-        answer
+        let answer = self.decide(request, now);
+        answer.unwrap_or_else(|refusal| refuse(&refusal, request, Some(&self.tree))).to(request)
     }
 
     fn decide(&self, request: &Request<'_>, now: SystemTime) -> Result<Answer, Refusal> {
@@ -185,7 +192,13 @@ impl Site {
                     Ok(Found::File(file, version)) => Ok(Resource::file(file, version, INDEX)),
                     // One that is there and cannot be read is no reason to show what lies beside it.
                     Err(refusal) if refusal.status != 404 => Err(refusal),
-                    _ => Ok(Resource::Folder(Listing::read(&self.tree, &folder, target, format(request, target))?)),
+                    _ => Ok(Resource::Folder(Listing::read(
+                        &self.tree,
+                        &folder,
+                        target,
+                        format(request, target),
+                        &self.listed,
+                    )?)),
                 }
             }
         }

@@ -2,10 +2,10 @@
 
 /// How much a client wants a media type: its weight in thousandths, then how exactly it named the type
 /// (2: `text/html`, 1: `text/*`, 0: `*/*`). None: not acceptable.
-pub type Preference = Option<(u16, u8)>;
+pub(crate) type Preference = Option<(u16, u8)>;
 
 /// The preference for `main/sub`. Without a field everything is acceptable alike. The most exact range counts.
-pub fn preference(field: Option<&str>, main: &str, sub: &str) -> Preference {
+pub(crate) fn preference(field: Option<&str>, main: &str, sub: &str) -> Preference {
     let Some(field) = field else { return Some((1000, 0)) };
     let mut best: Option<(u8, u16)> = None;
     for element in field.split(',') {

@@ -7,13 +7,13 @@ const LAST: u64 = 253_402_300_799;
 
 /// The time as an HTTP date, e.g. `Sun, 06 Nov 1994 08:49:37 GMT`; none before 1970 and behind the year 9999, which a
 /// file's modification time may well be.
-pub fn format(time: SystemTime) -> Option<String> {
+pub(crate) fn format(time: SystemTime) -> Option<String> {
     let since = time.duration_since(UNIX_EPOCH).ok()?;
     (since.as_secs() <= LAST).then(|| httpdate::fmt_http_date(time))
 }
 
 /// Reads the three formats that a recipient must know (RFC 9110 section 5.6.7); none if it is none of them.
-pub fn parse(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text.trim_ascii()).ok()
 }
 

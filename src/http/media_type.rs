@@ -32,7 +32,7 @@ const CURRENT: &[(&str, &str)] = &[
 ];
 
 /// The media type for a file of this name, without parameters but those that belong to the type.
-pub fn of(name: &[u8]) -> &'static str {
+pub(crate) fn of(name: &[u8]) -> &'static str {
     let Some(dot) = name.iter().rposition(|b| *b == b'.') else { return UNKNOWN };
     let Some(ending) = name.get(dot + 1..).and_then(|e| std::str::from_utf8(e).ok()) else { return UNKNOWN };
     let current = CURRENT.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending));
@@ -40,7 +40,7 @@ pub fn of(name: &[u8]) -> &'static str {
 }
 
 /// Whether a text of this type is said to be UTF-8. JSON and XML say it themselves (RFC 8259, RFC 7303).
-pub fn is_text(media_type: &str) -> bool {
+pub(crate) fn is_text(media_type: &str) -> bool {
     media_type.starts_with("text/")
 }
 

@@ -1,10 +1,10 @@
 //! The grammar of HTTP as far as a file server needs it: pure functions over text, no file and no socket in sight.
 
-pub mod accept;
-pub mod date;
+pub(crate) mod accept;
+pub(crate) mod date;
 pub(crate) mod escape;
-pub mod media_type;
-pub mod range;
-pub mod request;
-pub mod target;
-pub mod validator;
+pub(crate) mod media_type;
+pub(crate) mod range;
+pub(crate) mod request;
+pub(crate) mod target;
+pub(crate) mod validator;

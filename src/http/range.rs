@@ -6,11 +6,11 @@ use crate::limits;
 
 /// What a `Range` field selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selected {
+pub(crate) enum Selected {
     /// Everything: the field is malformed, of another unit, or asks for too many parts, and is ignored.
     Whole,
     /// These byte offsets, half-open, none empty, none touching another, at least one and at most
-    /// [`RANGES`](crate::limits::RANGES), in the order in which they were asked for.
+    /// [`limits::RANGES`], in the order in which they were asked for.
     Ranges(Vec<Range<u64>>),
     /// Nothing that exists: 416.
     Unsatisfiable,
@@ -18,7 +18,7 @@ pub enum Selected {
 
 /// Resolves the value of a `Range` field against a representation of `length` bytes. Ranges that overlap or touch are
 /// merged, so that no answer is longer than the representation by more than the heads of its parts.
-pub fn select(field: &str, length: u64) -> Selected {
+pub(crate) fn select(field: &str, length: u64) -> Selected {
     let Some((unit, set)) = field.split_once('=') else { return Selected::Whole };
     if !unit.trim_ascii().eq_ignore_ascii_case("bytes") {
         return Selected::Whole;
@@ -28,6 +28,9 @@ pub fn select(field: &str, length: u64) -> Selected {
     for element in set.split(',').map(str::trim_ascii).filter(|e| !e.is_empty()) {
         let Some(spec) = Spec::parse(element) else { return Selected::Whole };
         specs += 1;
+        if specs > limits::RANGE_SPECS {
+            return Selected::Whole;
+        }
         // An empty representation has no last byte to send, yet a suffix of it is satisfiable: it is the whole.
         if length == 0 && matches!(spec, Spec::Suffix(1..)) {
             return Selected::Whole;
@@ -156,6 +159,8 @@ mod tests {
         assert_eq!(select(&format!("bytes={seventeen}"), 100), Whole);
         assert!(matches!(select(&format!("bytes={sixteen}"), 100), Ranges(r) if r.len() == 16));
         assert_eq!(select(&format!("bytes={seventeen},0-"), 100), Ranges(vec![0..100]));
+        assert_eq!(select(&format!("bytes={}", "0-0,".repeat(limits::RANGE_SPECS)), 100), Ranges(vec![0..1]));
+        assert_eq!(select(&format!("bytes={}", "0-0,".repeat(limits::RANGE_SPECS + 1)), 100), Whole);
     }
 
     #[test]

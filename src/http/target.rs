@@ -6,18 +6,18 @@ use percent_encoding::percent_decode_str;
 
 /// A target that names something below the root: decoded once, and nothing in it can lead elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The segments, joined by `/`: no leading and no trailing one. Empty for the root itself. Any byte but NUL and `\`.
-    pub path: Cow<'a, [u8]>,
+    pub(crate) path: Cow<'a, [u8]>,
     /// Whether the path ended in `/`: the name of a folder.
-    pub folder: bool,
+    pub(crate) folder: bool,
     /// What stood behind the first `?`, still encoded.
-    pub query: Option<&'a str>,
+    pub(crate) query: Option<&'a str>,
 }
 
 /// The target cannot be a path: answered 400, never a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed;
+pub(crate) struct Malformed;
 
 impl<'a> Target<'a> {
     /// Reads a target in origin form (`/a?b`) or absolute form (`http://host/a?b`).
@@ -26,7 +26,7 @@ impl<'a> Target<'a> {
     /// [`Malformed`] for every other form, for what is not visible ASCII, for a fragment, for percent signs without
     /// two hexadecimal digits, for a NUL, for slashes in disguise (`%2F`, `\`, `%5C`), and for the segments `.`, `..`
     /// and the empty one: clients take these out themselves (RFC 3986 section 5.2.4), who sends them wants out of the root.
-    pub fn parse(target: &'a str) -> Result<Self, Malformed> {
+    pub(crate) fn parse(target: &'a str) -> Result<Self, Malformed> {
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\') {
             return Err(Malformed);
         }
@@ -57,12 +57,12 @@ impl<'a> Target<'a> {
     }
 
     /// Whether some segment is a dotfile, which is not served. `/.well-known/` is no secret (RFC 8615).
-    pub fn is_hidden(&self) -> bool {
+    pub(crate) fn is_hidden(&self) -> bool {
         self.path.split(|b| *b == b'/').enumerate().any(|(depth, name)| is_hidden(name, depth == 0))
     }
 
     /// The value of a parameter of the query, as it stands: the parameters of this server need no decoding.
-    pub fn parameter(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 }

@@ -13,33 +13,33 @@ const MEANINGFUL: Duration = Duration::from_secs(315_532_800);
 
 /// What the file system says about an open file, as far as validators need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Version {
+pub(crate) struct Version {
     /// Bytes.
-    pub length: u64,
+    pub(crate) length: u64,
     /// When the content changed.
-    pub modified: SystemTime,
+    pub(crate) modified: SystemTime,
     /// The number of the file in its file system.
-    pub inode: u64,
+    pub(crate) inode: u64,
     /// When content or attributes changed, in nanoseconds since 1970; unlike `modified` it cannot be set.
-    pub changed: i128,
+    pub(crate) changed: i128,
 }
 
 /// The validators of a representation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Validators {
+pub(crate) struct Validators {
     /// `ETag`
-    pub etag: EntityTag,
+    pub(crate) etag: EntityTag,
     /// `Last-Modified`, in whole seconds. None while the date could not tell two versions apart.
-    pub last_modified: Option<SystemTime>,
+    pub(crate) last_modified: Option<SystemTime>,
 }
 
 /// An entity tag (RFC 9110 section 8.8.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EntityTag {
+pub(crate) struct EntityTag {
     /// What stands between the quotes.
-    pub opaque: String,
+    pub(crate) opaque: String,
     /// Whether the tag is weak: good for revalidation, not for joining ranges.
-    pub weak: bool,
+    pub(crate) weak: bool,
 }
 
 impl Display for EntityTag {
@@ -54,7 +54,7 @@ impl Validators {
     /// They come from size and modification time alone, so that replicas agree. While the file is so young (or its time so
     /// near in the future) that it may change again unseen, the tag is weak and the date is left out. Where the
     /// modification time lies before 1980 it says nothing: inode and change time stand in the tag instead.
-    pub fn new(version: &Version, now: SystemTime) -> Self {
+    pub(crate) fn new(version: &Version, now: SystemTime) -> Self {
         let nanos = nanos(version.modified);
         let meaningful = nanos >= MEANINGFUL.as_nanos() as i128;
         let settled = match now.duration_since(version.modified) {
@@ -83,7 +83,7 @@ fn nanos(time: SystemTime) -> i128 {
 
 /// What the preconditions of a request come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Answer as if there were none.
     Proceed,
     /// 304: the client has it already.
@@ -93,7 +93,7 @@ pub enum Outcome {
 }
 
 /// Evaluates the preconditions of a GET or HEAD in the order of RFC 9110 section 13.2.2.
-pub fn evaluate(request: &Request<'_>, validators: &Validators) -> Outcome {
+pub(crate) fn evaluate(request: &Request<'_>, validators: &Validators) -> Outcome {
     let since = |field: &Option<_>| {
         let date = field.as_deref().and_then(date::parse)?;
         Some(validators.last_modified? <= date)
@@ -115,7 +115,7 @@ pub fn evaluate(request: &Request<'_>, validators: &Validators) -> Outcome {
 }
 
 /// Whether `Range` may be obeyed (step 5, RFC 9110 section 13.1.5): without `If-Range`, or if it names this very version.
-pub fn range_applies(request: &Request<'_>, validators: &Validators) -> bool {
+pub(crate) fn range_applies(request: &Request<'_>, validators: &Validators) -> bool {
     let Some(field) = request.if_range.as_deref().map(str::trim_ascii) else { return true };
     match next_tag(field) {
         Some((tag, weak, "")) => !weak && !validators.etag.weak && tag == validators.etag.opaque,

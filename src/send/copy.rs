@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::answer::{Answer, Body, Position};
-use crate::limits::{LARGE_BUFFERS, SMALL_BUFFER, SMALL_TURN};
+use crate::limits::{LARGE_BUFFERS, LARGE_TURN, SMALL_BUFFER, SMALL_TURN};
 
 /// The large buffers that the workers of a server share.
 pub(crate) struct Pool {
@@ -54,8 +54,9 @@ struct Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        // What was read and not taken is nobody's.
+        // What was read and not taken is nobody's. After a panic there is a file, too.
         self.buffer.consume(self.buffer.buffer().len());
+        *self.buffer.get_mut() = Outgoing::default();
         let buffer = std::mem::replace(&mut self.buffer, BufReader::with_capacity(0, Outgoing::default()));
         self.pool.lock().made.push(buffer);
     }
@@ -115,7 +116,7 @@ impl Copier {
         let pool = Arc::clone(&self.pool);
         while self.outgoing.turn == 0 {
             count += match pool.take() {
-                Some(mut large) => self.copy_rest(&mut large.buffer, to)?,
+                Some(mut large) => self.copy_more(&mut large.buffer, to)?,
                 None => self.copy_some(SMALL_TURN, to)?,
             };
         }
@@ -130,10 +131,10 @@ impl Copier {
         io::copy(&mut self.outgoing, to)
     }
 
-    /// Copies the rest through a large buffer.
+    /// Copies on through a large buffer, for a turn.
     #[inline(never)]
-    fn copy_rest(&mut self, large: &mut BufReader<Outgoing>, to: &mut dyn Write) -> io::Result<u64> {
-        self.outgoing.turn = u64::MAX;
+    fn copy_more(&mut self, large: &mut BufReader<Outgoing>, to: &mut dyn Write) -> io::Result<u64> {
+        self.outgoing.turn = LARGE_TURN;
         std::mem::swap(large.get_mut(), &mut self.outgoing);
         let copied = io::copy(large, to);
         std::mem::swap(large.get_mut(), &mut self.outgoing);
@@ -226,7 +227,21 @@ mod tests {
     #[test]
     fn everything_arrives_through_one_copier_after_the_other() {
         let mut copier = Copier::new(&Pool::new(100_000));
-        for length in [0, 1, 1000, 8000, 8192, 9000, 108_191, 108_192, 2_000_000, 5] {
+        for length in [
+            0,
+            1,
+            1000,
+            8000,
+            8192,
+            9000,
+            108_191,
+            108_192,
+            2_000_000,
+            8192 + LARGE_TURN,
+            8193 + LARGE_TURN,
+            3 * LARGE_TURN,
+            5,
+        ] {
             let mut to = Writes { bytes: Vec::new(), sizes: Vec::new(), most: usize::MAX };
             let sent = copier.send(answer(content(length)), SystemTime::UNIX_EPOCH, None, &mut to).unwrap();
             assert_eq!(sent, to.bytes.len() as u64);

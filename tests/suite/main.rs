@@ -1,1 +1,23 @@
-//! Placeholder until the fronts are tested.
+//! The server over a socket: one program of tests, so that it is linked once.
+//!
+//! What belongs where:
+//! - `client`: a raw HTTP client, which hides nothing of what comes over the wire;
+//! - `site`: folders to serve, and a server for each front there is;
+//! - `requests`: one request, one answer: tables of named rows through one function;
+//! - `listing`: folders without an index, as a page and as JSON;
+//! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
+//! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
+//! - `program`: the binary, its command line and its signals;
+//! - `examples`: the programs in `examples/`.
+
+// The helpers of tests are tests, which clippy.toml cannot know.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod client;
+mod examples;
+mod hostile;
+mod listing;
+mod program;
+mod requests;
+mod site;
+mod streaming;

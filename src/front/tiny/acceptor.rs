@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,8 @@ pub(super) struct Acceptor {
     server: Mutex<Arc<Server>>,
     /// Where that server lies in memory.
     address: AtomicUsize,
+    /// There was a request here since somebody looked.
+    active: AtomicBool,
 }
 
 impl Acceptor {
@@ -44,7 +46,7 @@ impl Acceptor {
         socket.set_write_timeout(Some(shared.config.stall_timeout))?;
         let server = Arc::new(accept_at(&listener)?);
         let address = AtomicUsize::new(Arc::as_ptr(&server).addr());
-        Ok(Self { listener, server: Mutex::new(server), address })
+        Ok(Self { listener, server: Mutex::new(server), address, active: AtomicBool::new(false) })
     }
 
     /// The server that accepts now.
@@ -100,18 +102,27 @@ impl Acceptor {
 
     /// Looks after tiny_http until the stop.
     pub(super) fn watch(&self, shared: &Arc<Shared>) {
-        let mut held = descriptors();
+        let (mut held, mut nudged) = (0, Instant::now());
+        // The timeout of reading bounds the accepting, too: tiny_http would take it for an error and end.
+        let most = shared.config.idle_timeout / 2;
         while !shared.stop.wait(WATCH) {
-            // New connections show as descriptors; where as many have gone, there were requests.
-            if shared.active.swap(false, Ordering::Relaxed) || descriptors() != held {
-                self.nudge();
-                held = descriptors();
-            }
-            // The accept thread may have died without a word, of a panic.
+            // Before the look: what dies behind it is seen next time, what is new is not blamed.
+            let server = self.server();
             if is_pending(&self.listener) && is_abandoned(&self.listener) {
-                self.reopen(&self.server(), &"tiny_http has ended its accept thread", shared);
+                self.reopen(&server, &"tiny_http has ended its accept thread", shared);
+            }
+            // New connections show as descriptors; where as many have gone, there were requests.
+            let now = descriptors();
+            if self.active.swap(false, Ordering::Relaxed) || now != held || nudged.elapsed() >= most {
+                self.nudge(shared);
+                (held, nudged) = (now, Instant::now());
             }
         }
+    }
+
+    /// Says that there was a request.
+    pub(super) fn mark(&self) {
+        self.active.store(true, Ordering::Relaxed);
     }
 
     /// Frees connections that tiny_http has accepted and forgotten.
@@ -120,7 +131,7 @@ impl Acceptor {
     /// several connections that come at once, some wait for a thread that serves another one already, for as long as
     /// that lasts. A further connection makes tiny_http start a further thread, which, as this one is closed at once,
     /// takes a forgotten one. When no thread was started, some thread is idle, so none is forgotten.
-    fn nudge(&self) {
+    fn nudge(&self, shared: &Shared) {
         let Ok(mut address) = self.listener.local_addr() else { return };
         if address.ip().is_unspecified() {
             let v4 = address.is_ipv4();
@@ -128,21 +139,19 @@ impl Acceptor {
         }
         for _ in 0..NUDGES {
             let before = threads();
-            if TcpStream::connect_timeout(&address, RETRY).is_err() {
-                return;
-            }
-            std::thread::sleep(SETTLED);
-            if threads() <= before {
+            let connected = TcpStream::connect_timeout(&address, RETRY);
+            if connected.map(drop).is_err() || shared.stop.wait(SETTLED) || threads() <= before {
                 return;
             }
         }
     }
 }
 
-/// Serves the connections that an ended server has accepted, until they are silent for as long as none of them lives.
+/// Serves the connections that an ended server has accepted, one request after the other, until they are silent for as long
+/// as none of them lives.
 fn inherit(old: &Server, shared: &Shared) {
     let mut copier = Copier::new(&shared.pool);
-    let silence = shared.config.idle_timeout + shared.config.stall_timeout;
+    let silence = shared.config.idle_timeout.saturating_add(shared.config.stall_timeout);
     let mut heard = Instant::now();
     while heard.elapsed() < silence && !shared.stop.is_set() {
         match old.recv_timeout(RETRY) {

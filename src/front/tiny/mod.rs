@@ -14,13 +14,20 @@
 //! - when the accept thread of tiny_http ends, for want of descriptors, another one is started;
 //! - connections that come at once and that tiny_http forgets are freed by a connection of our own.
 //!
-//! What cannot be mended from outside: the head has no bound in size or time, so one client can fill the memory with an
-//! endless head, or with requests sent ahead without reading the answers, and each connection costs a thread. tiny_http
-//! itself answers some malformed requests (400, 417, 505, without a body) and closes connections that send other than ASCII.
+//! What cannot be mended from outside:
+//! - the head has no bound in size or time, so one client can fill the memory with an endless head, or with requests sent
+//!   ahead without reading the answers;
+//! - each connection costs a thread;
+//! - requests sent ahead on one connection each hold a worker while the first is answered, so one client of a large file can
+//!   hold them all;
+//! - a request of version 2.0 or 3.0 costs a thread and two descriptors for good: tiny_http waits for itself;
+//! - connections accepted before a new accept thread had to be started are served by one thread, one request after the other;
+//! - tiny_http answers some malformed requests by itself (400, 417, without a body), and closes connections that send other
+//!   than ASCII.
 //!
 //! # Bodies
 //! A file server has no use for them. tiny_http has read a body of up to 1 KiB before it hands the request over. Any larger
-//! one is refused: the answer goes out and the connection is closed for writing. That answer has no length, and says
+//! one is refused: the answer goes out and the connection is closed. That answer has no length, and says
 //! `Connection: upgrade`: tiny_http has no other way to answer before it reads the body. One of more than
 //! [`UNREAD_BODY`](crate::limits::UNREAD_BODY) bytes must never be dropped, because tiny_http then allocates its length and
 //! the process is aborted if it cannot: such a request is forgotten, and costs a thread and two descriptors for good.
@@ -28,7 +35,8 @@
 //! # Closing a connection
 //! tiny_http keeps the socket for itself. On Linux the front finds it among the descriptors of the process
 //! (`pidfd_getfd(2)`) and shuts it down. Where that is not to be had (other systems, containers that forbid the call),
-//! what was sent is left without an end and the connection without an answer until the client gives up.
+//! a broken answer is left without an end until the client gives up, and a worker that takes a further request of the same
+//! connection waits for good.
 
 mod acceptor;
 mod sever;
@@ -37,8 +45,7 @@ use std::io::{self, Write};
 use std::mem;
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, LazyLock, mpsc};
 use std::time::{Instant, SystemTime};
 
 use crate::answer::{Answer, Site};
@@ -52,17 +59,19 @@ use acceptor::Acceptor;
 /// Bytes of a body that tiny_http has read before it hands the request over, if none was expected.
 const READ_BODY: usize = 1024;
 
+/// The large buffers of all who call [`Site::respond`].
+static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Pool::new(limits::BUFFER_SIZE));
+
 impl Site {
     /// Answers a request of a tiny_http server of your own, from one of your threads, which it holds until the client has
-    /// the answer or has gone. Set timeouts and TCP_NODELAY on the listening socket ([`tiny_http::Server::from_listener`]),
-    /// or use a [`Server`](crate::Server), which does. Only that one also mends what is wrong with tiny_http's accept thread: of
+    /// the answer or has gone. Set TCP_NODELAY and a timeout of writing on the listening socket
+    /// ([`tiny_http::Server::from_listener`]; a timeout of reading would end tiny_http's accepting, too), or use a [`Server`](crate::Server), which does. Only that one also mends what is wrong with tiny_http's accept thread: of
     /// several threads in [`tiny_http::Server::recv`] one learns that it has ended, the others wait for ever.
     ///
     /// # Errors
     /// The answer did not arrive whole: the client left, or the file could not be read to its end.
     pub fn respond(&self, request: tiny_http::Request) -> io::Result<()> {
-        let answered =
-            respond(&mut Copier::new(&Pool::new(limits::BUFFER_SIZE)), request, false, |r, now| self.answer(r, now));
+        let answered = respond(&mut Copier::new(&POOL), request, false, |r, now| self.answer(r, now));
         match answered {
             Ok(_) => Ok(()),
             Err(Failure::Source(error) | Failure::Client(error)) => Err(error),
@@ -76,14 +85,12 @@ struct Shared {
     config: Config,
     stop: Arc<Stop>,
     pool: Arc<Pool>,
-    /// There was a request since somebody looked.
-    active: AtomicBool,
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
     let pool = Pool::new(config.buffer_size);
-    let shared = Arc::new(Shared { site, config, stop, pool, active: AtomicBool::new(false) });
+    let shared = Arc::new(Shared { site, config, stop, pool });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener, &shared).map(Arc::new)).collect();
     let acceptors = acceptors?;
@@ -123,7 +130,10 @@ fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
     let mut server = acceptor.server();
     loop {
         match receive(acceptor, &server, shared) {
-            Ok(request) => shared.serve(&mut copier, request),
+            Ok(request) => {
+                acceptor.mark();
+                shared.serve(&mut copier, request);
+            }
             Err(_) if shared.stop.is_set() => break,
             Err(error) => {
                 acceptor.reopen(&server, &error, shared);
@@ -161,7 +171,6 @@ fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>, shared: &Shared
 
 impl Shared {
     fn serve(&self, copier: &mut Copier, request: tiny_http::Request) {
-        self.active.store(true, Ordering::Relaxed);
         // A failure is the end of one transfer, is said in the log, and concerns nobody else.
         let _ = respond(copier, request, self.stop.is_set(), |request, now| self.site.answer(request, now));
     }
@@ -179,21 +188,23 @@ fn respond(
     let body = Unread::of(&request);
     let (line, answer) = {
         let plain = plain(&request);
-        let line = log::log_enabled!(log::Level::Debug).then(|| format!("{} {:?}", plain.method, plain.target));
+        let line =
+            log::log_enabled!(log::Level::Debug).then(|| format!("{:?} {:?}", plain.method.as_str(), plain.target));
         (line, decide(&plain, request.headers().len(), body, |plain| answer(plain, now)))
     };
-    let (status, persistence) = (answer.status.0, persistence(&request, last));
+    let (status, closes) = (answer.status.0, closes(&request));
+    let persistence = persistence(&request, last || closes);
     let sent = match body {
         Unread::Nothing => {
             let mut writer = request.into_writer();
             let sent = send(|| copier.send(answer, now, persistence, &mut writer));
             match &sent {
-                Err(failure) if !is_gone(failure) => give_up(writer, peer, persistence == Some("close")),
+                Err(failure) if !is_gone(failure) => give_up(writer, peer, closes),
                 _ => drop(writer),
             }
             sent
         }
-        body => send(|| refuse(copier, request, answer, body)),
+        _ => send(|| refuse(copier, request, answer)),
     };
     if let Some(line) = line {
         let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
@@ -246,18 +257,20 @@ fn plain(request: &tiny_http::Request) -> Request<'_> {
     plain
 }
 
-/// The value of `Connection` in the answer. It repeats what tiny_http makes of the request: only the first field counts,
-/// and a word anywhere in it.
-fn persistence(request: &tiny_http::Request, last: bool) -> Option<&'static str> {
+/// Whether tiny_http closes the connection behind this request. It looks at the first field alone, and for a word anywhere
+/// in it.
+fn closes(request: &tiny_http::Request) -> bool {
     let field = request.headers().iter().find(|header| header.field.equiv("Connection"));
     let value = field.map(|header| header.value.as_str().to_ascii_lowercase()).unwrap_or_default();
-    let old = *request.http_version() <= (1, 0);
-    if last || value.contains("close") || value.contains("upgrade") || (old && !value.contains("keep-alive")) {
-        Some("close")
-    } else if old {
-        Some("keep-alive")
-    } else {
-        None
+    let old = *request.http_version() == (1, 0);
+    value.contains("close") || value.contains("upgrade") || (old && !value.contains("keep-alive"))
+}
+
+/// The value of `Connection` in the answer. Version 1.0 must be told that the connection stays (RFC 9112 section 9.3).
+fn persistence(request: &tiny_http::Request, close: bool) -> Option<&'static str> {
+    match close {
+        true => Some("close"),
+        false => (*request.http_version() <= (1, 0)).then_some("keep-alive"),
     }
 }
 
@@ -270,13 +283,17 @@ enum Unread {
     Bytes(usize),
     /// Chunks, or whatever else `Transfer-Encoding` names.
     Chunks,
-    /// The length is none, or there are two. tiny_http thinks that there is no body, or takes the first one.
+    /// Where the request ends is not certain: its length is no number, or there are two (tiny_http sees no body then, or
+    /// takes the first one), or a value has a line end in it, which another server may take for that of the field.
     Malformed,
 }
 
 impl Unread {
     fn of(request: &tiny_http::Request) -> Self {
         let fields = || request.headers().iter();
+        if fields().any(|header| header.value.as_str().contains(['\r', '\n', '\0'])) {
+            return Self::Malformed;
+        }
         if fields().any(|header| header.field.equiv("Transfer-Encoding")) {
             return Self::Chunks;
         }
@@ -293,18 +310,13 @@ impl Unread {
             Some(length) => Self::Bytes(length),
         }
     }
-
-    /// Whether tiny_http reads the rest of it, when the request is dropped, into memory that there certainly is.
-    fn can_be_dropped(self, request_length: Option<usize>) -> bool {
-        request_length.is_none_or(|length| length <= limits::UNREAD_BODY)
-    }
 }
 
 /// Answers a request whose body stands unread in the connection, and closes the connection.
 ///
 /// The way is [`tiny_http::Request::upgrade`], the only one that answers before the body is read. It writes the head by
 /// itself, without a length: the body of the answer ends with the connection.
-fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer, body: Unread) -> Result<u64, Failure> {
+fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer) -> Result<u64, Failure> {
     let (peer, length) = (request.remote_addr().copied(), request.body_length());
     let server = [("Server", "brooklet".into())];
     let headers = answer
@@ -315,8 +327,9 @@ fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer, body
     let head = tiny_http::Response::new(answer.status, headers.collect(), io::empty(), Some(0), None);
     let mut stream = request.upgrade("HTTP/1.1", head);
     let sent = copier.send_body(answer.body, &mut stream);
-    let severed = peer.is_some_and(|peer| sever::sever(peer, Shutdown::Write));
-    if severed && body.can_be_dropped(length) {
+    // Both ways: tiny_http reads on when the request is dropped, and must not wait for what never comes.
+    let severed = peer.is_some_and(|peer| sever::sever(peer, Shutdown::Both));
+    if severed && length.is_none_or(|length| length <= limits::UNREAD_BODY) {
         drop(stream);
     } else {
         log::error!("a request with a body of {length:?} bytes is kept for good: tiny_http could not drop it safely");

@@ -1,0 +1,174 @@
+//! A raw HTTP client: it sends the bytes it is given and reads one answer at a time.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// How long an answer may take before the test fails. Nothing is ever expected to take nearly so long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    /// What has come and is not read yet.
+    waiting: Vec<u8>,
+}
+
+/// An answer, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Response {
+    /// The value of a field that stands there once at most.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        let mut values = self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} stands there twice: {:?}", self.fields);
+        value
+    }
+
+    /// The value of `Content-Length`.
+    pub(crate) fn length(&self) -> Option<usize> {
+        self.field("Content-Length").map(|value| value.parse().expect("a number"))
+    }
+
+    /// Status and fields without what changes from one moment to the next.
+    pub(crate) fn lasting_head(&self) -> (u16, Vec<&(String, String)>) {
+        (self.status, self.fields.iter().filter(|(name, _)| name != "Date").collect())
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Self {
+        Self::try_connect(address, None).expect("the server accepts")
+    }
+
+    /// A client that takes in little before it reads, so that the server soon has to wait for it.
+    pub(crate) fn with_small_window(address: SocketAddr) -> Self {
+        Self::try_connect(address, Some(4096)).expect("the server accepts")
+    }
+
+    fn try_connect(address: SocketAddr, window: Option<usize>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if let Some(bytes) = window {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.connect_timeout(&address.into(), PATIENCE)?;
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, waiting: Vec::new() })
+    }
+
+    /// One GET on a connection of its own, for who expects that it may fail.
+    pub(crate) fn try_get(address: SocketAddr, target: &str) -> io::Result<Response> {
+        let mut client = Self::try_connect(address, None)?;
+        client.stream.write_all(get(target).as_bytes())?;
+        client.try_receive("GET")
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).expect("the server takes the request");
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("the connection stands");
+    }
+
+    /// Sends a request and reads the answer to it.
+    pub(crate) fn exchange(&mut self, request: impl AsRef<[u8]>) -> Response {
+        let request = request.as_ref();
+        self.send(request);
+        let method = request.split(|b| *b == b' ').next().unwrap_or_default();
+        self.try_receive(&String::from_utf8_lossy(method)).expect("an answer")
+    }
+
+    /// Reads the answer to a GET.
+    pub(crate) fn receive(&mut self) -> Response {
+        self.try_receive("GET").expect("an answer")
+    }
+
+    fn try_receive(&mut self, method: &str) -> io::Result<Response> {
+        let mut response = self.try_receive_head()?;
+        assert_eq!(response.field("Transfer-Encoding"), None, "every length is known beforehand");
+        response.body = match response.length() {
+            _ if method == "HEAD" || matches!(response.status, 100..=199 | 204 | 304) => Vec::new(),
+            Some(length) => self.take(length)?,
+            None => self.rest(),
+        };
+        Ok(response)
+    }
+
+    /// Reads a head and leaves the body where it is.
+    pub(crate) fn receive_head(&mut self) -> Response {
+        self.try_receive_head().expect("the head of an answer")
+    }
+
+    fn try_receive_head(&mut self) -> io::Result<Response> {
+        let end = loop {
+            if let Some(at) = self.waiting.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if self.fill()? == 0 {
+                let came = String::from_utf8_lossy(&self.waiting).into_owned();
+                return Err(io::Error::new(ErrorKind::UnexpectedEof, format!("the end instead of a head: {came:?}")));
+            }
+        };
+        let head = String::from_utf8(self.waiting.drain(..end).collect()).expect("a head is text");
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
+        let fields = lines.map(|line| line.split_once(": ").map(|(name, value)| (name.into(), value.into())));
+        Ok(Response {
+            status: status.unwrap_or_else(|| panic!("no status line: {head:?}")),
+            fields: fields.collect::<Option<_>>().unwrap_or_else(|| panic!("no field: {head:?}")),
+            body: Vec::new(),
+        })
+    }
+
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut bytes: Vec<u8> = self.waiting.drain(..count.min(self.waiting.len())).collect();
+        let so_far = bytes.len();
+        bytes.resize(count, 0);
+        self.stream.read_exact(&mut bytes[so_far..])?;
+        Ok(bytes)
+    }
+
+    /// Reads until the server ends the connection, by whatever means.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        while self.fill().expect("the end of the connection") > 0 {}
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut buffer = [0; 16 << 10];
+        let count = match self.stream.read(&mut buffer) {
+            // Who closes a connection in which something unread waits resets it: an end as well.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
+            other => other?,
+        };
+        self.waiting.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+pub(crate) fn get(target: &str) -> String {
+    request("GET", target, &[])
+}
+
+pub(crate) fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> String {
+    let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n")
+}

@@ -1,0 +1,312 @@
+//! The binary: what it says, which signals end it, and with which status.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use brooklet::Front;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::{Client, get};
+use crate::site::{Folder, NEVER};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_brooklet");
+
+/// A program that runs. It is killed when it is dropped, and by a watchdog, so that no read and no wait lasts for ever.
+pub(crate) struct Program {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    err: BufReader<ChildStderr>,
+    _watchdog: mpsc::Sender<()>,
+}
+
+impl Program {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        // Nothing of the surroundings of the test.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROOKLET_") || name == "RUST_LOG") {
+            if !command.get_envs().any(|(own, _)| *own == *name) {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let (out, err) = (BufReader::new(child.stdout.take().unwrap()), BufReader::new(child.stderr.take().unwrap()));
+        let (watchdog, over) = mpsc::channel();
+        let pid = Pid::from_child(&child);
+        std::thread::spawn(move || {
+            if over.recv_timeout(3 * NEVER) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        Self { child, out, err, _watchdog: watchdog }
+    }
+
+    fn brooklet(arguments: &[&str]) -> Self {
+        Self::start(Command::new(BINARY).args(arguments))
+    }
+
+    /// The next line it prints, without its end.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let mut complaint = String::new();
+            self.err.read_to_string(&mut complaint).unwrap();
+            panic!("it prints nothing, and says: {complaint}");
+        }
+        line.trim_end_matches('\n').to_owned()
+    }
+
+    /// The address in the line with which it begins to serve this folder.
+    fn address(&mut self, root: &Path) -> SocketAddr {
+        let line = self.line();
+        let address = line.strip_prefix(&format!("Serving {} at http://", root.display()));
+        address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// What it says until its end: status, output, error output.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.out.read_to_string(&mut out).unwrap();
+        self.err.read_to_string(&mut err).unwrap();
+        (self.child.wait().unwrap().code(), out, err)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn site() -> Folder {
+    let folder = Folder::new();
+    folder.file("small", "small");
+    folder
+}
+
+/// The arguments to serve this folder at any free port, on each front by its name.
+fn on_each_front(folder: &Folder) -> impl Iterator<Item = Vec<String>> {
+    let root = folder.root().display().to_string();
+    Front::ALL.iter().map(move |(name, _)| ["--front", name, "-p", "0", &root].map(str::to_owned).to_vec())
+}
+
+#[test]
+fn it_says_where_it_serves_and_a_signal_is_its_end() {
+    let folder = site();
+    for arguments in on_each_front(&folder) {
+        for signal in [Signal::TERM, Signal::INT] {
+            let mut program = Program::start(Command::new(BINARY).args(&arguments));
+            let address = program.address(&folder.root());
+            assert_eq!((address.ip().to_string().as_str(), address.port() == 0), ("127.0.0.1", false));
+            let mut idle = Client::connect(address);
+            assert_eq!(idle.exchange(get("/small")).body, b"small");
+            program.signal(signal);
+            let (status, out, err) = program.end();
+            assert_eq!((status, out.as_str()), (Some(0), ""), "{signal:?}: {err}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_that_comes_at_once_is_not_lost() {
+    let folder = site();
+    for arguments in on_each_front(&folder) {
+        let mut program = Program::start(Command::new(BINARY).args(&arguments));
+        program.line();
+        program.signal(Signal::TERM);
+        assert_eq!(program.end().0, Some(0));
+    }
+}
+
+#[test]
+fn each_address_has_its_line_and_is_served() {
+    if let Err(error) = TcpListener::bind("[::1]:0") {
+        eprintln!("skipped: there is no IPv6 here ({error})");
+        return;
+    }
+    let folder = site();
+    for mut arguments in on_each_front(&folder) {
+        arguments.extend(["-b", "127.0.0.1", "-b", "::1"].map(str::to_owned));
+        let mut program = Program::start(Command::new(BINARY).args(&arguments));
+        let addresses = [program.address(&folder.root()), program.address(&folder.root())];
+        assert_eq!(addresses.map(|address| address.ip().to_string()), ["127.0.0.1", "::1"]);
+        for address in addresses {
+            assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small", "{address}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_work_is_one_line_and_a_status() {
+    let folder = site();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
+    let (port, in_use) = (taken.port().to_string(), taken.to_string());
+    let (root, file) = (folder.root().display().to_string(), folder.path("small").display().to_string());
+    let rows: &[(&str, &[&str], i32, &str)] = &[
+        ("a missing folder", &["-p", "0", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        ("a file for a folder", &["-p", "0", &file], 1, "root/small"),
+        ("an unknown flag", &["--nonsense"], 2, "--nonsense"),
+        ("a port that is none", &["-p", "70000", &root], 2, "70000"),
+        ("no workers", &["--workers", "0", &root], 2, "workers"),
+        ("a foreign address", &["-b", "192.0.2.1", "-p", "0", &root], 1, "192.0.2.1"),
+        ("a port in use", &["-p", &port, &root], 1, &in_use),
+    ];
+    for (name, arguments, status, word) in rows {
+        let (found, out, err) = Program::brooklet(arguments).end();
+        assert_eq!((found, out.as_str()), (Some(*status), ""), "{name}: {err}");
+        assert!(err.starts_with("brooklet: ") && err.contains(word), "{name}: {err}");
+        assert_eq!((err.matches('\n').count(), err.ends_with('\n')), (1, true), "{name}: {err}");
+    }
+}
+
+#[test]
+fn help_and_version_are_printed() {
+    for (flag, word) in [("--help", "Usage: brooklet"), ("-h", "--buffer-size"), ("--version", "brooklet ")] {
+        let (status, out, err) = Program::brooklet(&[flag]).end();
+        assert_eq!((status, err.as_str()), (Some(0), ""), "{flag}");
+        assert!(out.contains(word) && out.ends_with('\n'), "{flag}: {out}");
+    }
+    let version = format!("brooklet {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(Program::brooklet(&["-V"]).end().1, version);
+}
+
+#[test]
+fn the_environment_stands_in_for_flags() {
+    let folder = site();
+    let root = folder.root();
+    let mut command = Command::new(BINARY);
+    let mut program = Program::start(command.env("BROOKLET_PORT", "0").env("BROOKLET_ROOT", &root));
+    let address = program.address(&root);
+    assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+    // A flag counts for more.
+    let mut command = Command::new(BINARY);
+    let mut program = Program::start(command.env("BROOKLET_PORT", "1").args(["-p", "0"]).arg(&root));
+    assert_ne!(program.address(&root).port(), 1);
+    for (name, value) in [("BROOKLET_PORT", "http"), ("BROOKLET_WORKERS", "0"), ("BROOKLET_BIND", "localhost")] {
+        let (status, out, err) = Program::start(Command::new(BINARY).env(name, value).arg(&root)).end();
+        assert_eq!((status, out.as_str(), err.matches('\n').count()), (Some(2), "", 1), "{name}: {err}");
+    }
+}
+
+#[test]
+fn what_is_logged_is_chosen() {
+    let folder = site();
+    for arguments in on_each_front(&folder) {
+        for (flag, env, logged) in [("-v", "off=off", true), ("-q", "brooklet=debug", true), ("-q", "x=off", false)] {
+            let mut command = Command::new(BINARY);
+            let mut program = Program::start(command.env("RUST_LOG", env).args(&arguments).arg(flag));
+            let address = program.address(&folder.root());
+            for target in ["/small", "/no%0Athing"] {
+                Client::connect(address).exchange(get(target));
+            }
+            program.signal(Signal::TERM);
+            let (status, _, err) = program.end();
+            assert_eq!(status, Some(0));
+            let lines: Vec<_> = err.lines().filter(|line| line.contains(" GET ")).collect();
+            assert_eq!(lines.len(), if logged { 2 } else { 0 }, "{flag} {env}: {err}");
+            if logged {
+                assert!(lines[0].starts_with("brooklet: debug: 127.0.0.1:"), "{err}");
+                assert!(lines[0].contains("\"/small\" 200") && lines[1].contains("\"/no%0Athing\" 404"), "{err}");
+            } else {
+                assert_eq!(err, "");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_read_is_forbidden() {
+    let folder = site();
+    folder.file("secret", "secret").file("shut/index.html", "x").file("closed/x", "x");
+    for (name, mode) in [("secret", 0o000), ("shut/index.html", 0o000), ("closed", 0o000), ("..", 0o755)] {
+        std::fs::set_permissions(folder.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for arguments in on_each_front(&folder) {
+        let mut command = Command::new(BINARY);
+        // Root may read everything: then the program, a copy that everybody can reach, runs as somebody else.
+        if rustix::process::geteuid().is_root() {
+            let copy = folder.path("../brooklet");
+            std::fs::copy(BINARY, &copy).unwrap();
+            command = Command::new(copy);
+            command.uid(65534).gid(65534).current_dir("/");
+        }
+        let mut program = Program::start(command.args(&arguments));
+        let address = program.address(&folder.root());
+        for (target, status) in
+            [("/small", 200), ("/secret", 403), ("/shut/", 403), ("/closed/", 403), ("/closed/x", 403)]
+        {
+            assert_eq!(Client::connect(address).exchange(get(target)).status, status, "{target}");
+        }
+    }
+    // So that whoever runs this can remove it.
+    std::fs::set_permissions(folder.path("closed"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_server_that_ran_out_of_descriptors_serves_again() {
+    let folder = site();
+    for arguments in on_each_front(&folder) {
+        // With tiny_http, which needs two for each connection, the one ends its accept thread by an error, the other by a
+        // panic.
+        for limit in [40, 41] {
+            println!("{limit} descriptors");
+            let shell = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+            let mut program = Program::start(Command::new("sh").args(["-c", &shell, BINARY]).args(&arguments));
+            let address = program.address(&folder.root());
+            assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+            let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+            let held = format!("/proc/{}/fd", program.child.id());
+            within_reason("the descriptors are used up", || {
+                let held = std::fs::read_dir(&held).map_or(limit, Iterator::count);
+                (held + 4 >= limit).then_some(())
+            });
+            drop(crowd);
+            within_reason("it serves again", || {
+                let answer = Client::try_get(address, "/small").ok()?;
+                (answer.body == b"small").then_some(())
+            });
+            program.signal(Signal::TERM);
+            assert_eq!(program.end().0, Some(0), "{limit}");
+        }
+    }
+}
+
+/// Waits for what no event tells of.
+fn within_reason<T>(what: &str, attempt: impl Fn() -> Option<T>) -> T {
+    let deadline = Instant::now() + NEVER;
+    loop {
+        match attempt() {
+            Some(outcome) => return outcome,
+            None => assert!(Instant::now() < deadline, "not in {NEVER:?}: {what}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn that_nobody_comes_for_a_while_is_no_trouble() {
+    let folder = site();
+    for arguments in on_each_front(&folder) {
+        let mut program = Program::start(Command::new(BINARY).args(&arguments).args(["--idle-timeout", "500ms"]));
+        let address = program.address(&folder.root());
+        // Each of these is closed after the idle timeout, in which nobody else comes.
+        for _ in 0..3 {
+            assert_eq!(Client::connect(address).rest(), b"");
+        }
+        assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+        program.signal(Signal::TERM);
+        let (status, _, err) = program.end();
+        assert_eq!((status, err.contains("warn")), (Some(0), false), "{err}");
+    }
+}
