@@ -96,7 +96,7 @@ impl Server {
         for ip in &config.bind {
             let wanted = SocketAddr::new(*ip, config.port);
             let failed = |error| Error::Bind(wanted, error);
-            let listener = listen(wanted, only_v6).map_err(failed)?;
+            let listener = listen(wanted, only_v6, &config).map_err(failed)?;
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
@@ -128,12 +128,15 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, only_v6: bool, config: &Config) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart need not wait for the connections of before to be forgotten.
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
+    }
+    match config.front {
+        Front::TinyHttp => front::tiny::prepare(&socket, config)?,
     }
     socket.bind(&address.into())?;
     socket.listen(limits::BACKLOG)?;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use brooklet::{Config, Front, Handle, Server};
 use tempfile::TempDir;
@@ -91,7 +91,8 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     handle: Handle,
-    outcome: mpsc::Receiver<io::Result<()>>,
+    /// When [`Server::run`] returned, and what.
+    outcome: mpsc::Receiver<(Instant, io::Result<()>)>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -107,10 +108,17 @@ impl Serving {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        let server = Server::bind(config).expect("it can be started");
+        Self::run(Server::bind(config).expect("it can be started"))
+    }
+
+    pub(crate) fn run(server: Server) -> Self {
         let (address, handle) = (server.addresses()[0], server.handle());
         let (ended, outcome) = mpsc::channel();
-        let thread = Some(std::thread::spawn(move || drop(ended.send(server.run()))));
+        let thread = Some(std::thread::spawn(move || {
+            let outcome = server.run();
+            // The test may have ended already.
+            let _ = ended.send((Instant::now(), outcome));
+        }));
         Self { address, handle, outcome, thread }
     }
 
@@ -127,9 +135,11 @@ impl Serving {
         self.handle.stop();
     }
 
-    /// Waits until [`Server::run`] has returned.
-    pub(crate) fn ended(&self) -> io::Result<()> {
-        self.outcome.recv_timeout(NEVER).expect("run returns")
+    /// Waits until [`Server::run`] has returned, well; when it did.
+    pub(crate) fn ended(&self) -> Instant {
+        let (at, outcome) = self.outcome.recv_timeout(NEVER).expect("run returns");
+        outcome.expect("the server ends well");
+        at
     }
 }
 
@@ -141,7 +151,7 @@ impl Drop for Serving {
         if !std::thread::panicking() {
             joined.expect("the server does not panic");
             // Nothing is there if the test has looked itself.
-            self.outcome.try_iter().for_each(|outcome| outcome.expect("the server ends well"));
+            self.outcome.try_iter().for_each(|(_, outcome)| outcome.expect("the server ends well"));
         }
     }
 }

@@ -37,13 +37,8 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Sets the options that every connection inherits, and begins to accept.
-    pub(super) fn new(listener: TcpListener, shared: &Shared) -> io::Result<Self> {
-        let socket = socket2::SockRef::from(&listener);
-        // Without it the second write of an answer waits for the acknowledgement of the first, up to 40 ms.
-        socket.set_tcp_nodelay(true)?;
-        socket.set_read_timeout(Some(shared.config.idle_timeout))?;
-        socket.set_write_timeout(Some(shared.config.stall_timeout))?;
+    /// Begins to accept.
+    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
         let server = Arc::new(accept_at(&listener)?);
         let address = AtomicUsize::new(Arc::as_ptr(&server).addr());
         Ok(Self { listener, server: Mutex::new(server), address, active: AtomicBool::new(false) })
