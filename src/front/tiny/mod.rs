@@ -22,8 +22,10 @@
 //!   hold them all;
 //! - a request of version 2.0 or 3.0 costs a thread and two descriptors for good: tiny_http waits for itself;
 //! - connections accepted before a new accept thread had to be started are served by one thread, one request after the other;
-//! - tiny_http answers some malformed requests by itself (400, 417, without a body), and closes connections that send other
-//!   than ASCII.
+//! - tiny_http answers some malformed requests by itself (400, 417, without a body), closes connections that send other
+//!   than ASCII, and takes a line that begins with a space for a field of its own, where RFC 9112 section 5.2 has a
+//!   continuation: do not let it share connections with a proxy that passes such lines on;
+//! - a thread of it panics, which is seen on stderr and hurts nobody, when a client has gone before its first request is read.
 //!
 //! # Bodies
 //! A file server has no use for them. tiny_http has read a body of up to 1 KiB before it hands the request over. Any larger
@@ -43,7 +45,7 @@ mod sever;
 
 use std::io::{self, Write};
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, mpsc};
 use std::time::{Instant, SystemTime};
@@ -338,7 +340,7 @@ fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer) -> R
     let mut stream = request.upgrade("HTTP/1.1", head);
     let sent = copier.send_body(answer.body, &mut stream);
     // Both ways: tiny_http reads on when the request is dropped, and must not wait for what never comes.
-    let severed = peer.is_some_and(|peer| sever::sever(peer, Shutdown::Both));
+    let severed = peer.is_some_and(sever::sever);
     if severed && length.is_none_or(|length| length <= limits::UNREAD_BODY) {
         drop(stream);
     } else {
@@ -358,7 +360,7 @@ fn is_gone(failure: &Failure) -> bool {
 /// Ends a connection in the middle of an answer. If the socket is not to be had, the writer is kept for good: tiny_http lets
 /// the next answer begin when it is dropped, and the client would take that for the rest of this one.
 fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool) {
-    let severed = peer.is_some_and(|peer| sever::sever(peer, Shutdown::Both));
+    let severed = peer.is_some_and(sever::sever);
     if severed || last {
         drop(writer);
     } else {
@@ -371,7 +373,7 @@ fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool) 
 mod tests {
     use super::*;
     use std::io::Read;
-    use std::net::TcpStream;
+    use std::net::{Shutdown, TcpStream};
 
     /// What a tiny_http server sends to a client of these bytes, if `answer` is what answers.
     fn exchange(bytes: &[u8], answer: impl Fn(&Request<'_>) -> Answer) -> String {
