@@ -108,7 +108,7 @@ fn command() -> Command {
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("64K")
-                .help("A large copy buffer, 4K to 1M; there are 8 at most"),
+                .help("A large copy buffer, 4K to 1M; there are 16 at most"),
         )
         .arg(
             flag("idle-timeout", "BROOKLET_IDLE_TIMEOUT")

@@ -25,7 +25,7 @@ pub struct Config {
     /// Worker threads for each address, 1 to 4096. On the tiny-http front a worker stays with a transfer until its end, so
     /// these are the transfers at once. Default: 8 for each processor, at least 16.
     pub workers: usize,
-    /// Bytes of a copy buffer, 4 KiB to 1 MiB; there are 8 of them at most, and a small one for each worker. Default: 64 KiB.
+    /// Bytes of a copy buffer, 4 KiB to 1 MiB; there are 16 of them at most, and a small one for each worker. Default: 64 KiB.
     pub buffer_size: usize,
     /// How long a connection may be silent, 1 s to a day. Default: 60 s.
     pub idle_timeout: Duration,

@@ -11,7 +11,7 @@ pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
 
 /// Copy buffers of that size at most, whatever the number of workers. Who finds none free copies through a small one: a
 /// small host has no more processors than these to copy at the same time.
-pub const LARGE_BUFFERS: usize = 8;
+pub const LARGE_BUFFERS: usize = 16;
 /// Bytes with which every transfer begins: the buffer that `std::io::copy` has on the stack.
 pub const SMALL_BUFFER: usize = 8 * KIB;
 /// Bytes after which a transfer gives its large buffer back, and takes it again if nobody else has.

@@ -113,6 +113,9 @@ impl Copier {
 
     fn copy(&mut self, to: &mut dyn Write) -> io::Result<u64> {
         let mut count = self.copy_some(SMALL_BUFFER as u64, to)?;
+        if self.outgoing.turn > 0 {
+            return Ok(count);
+        }
         let pool = Arc::clone(&self.pool);
         while self.outgoing.turn == 0 {
             count += match pool.take() {

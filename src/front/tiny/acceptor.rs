@@ -117,7 +117,10 @@ impl Acceptor {
 
     /// Says that there was a request.
     pub(super) fn mark(&self) {
-        self.active.store(true, Ordering::Relaxed);
+        // Read first: the workers do not take the memory of the flag from each other when it is set already.
+        if !self.active.load(Ordering::Relaxed) {
+            self.active.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Frees connections that tiny_http has accepted and forgotten.
