@@ -19,8 +19,7 @@ run: tools ## Builds brooklet and serves ROOT (.) at http://127.0.0.1:PORT (8080
 	cargo run --release --locked -- --port '$(PORT)' $(ARGS) -- '$(ROOT)'
 
 test: tools ## Runs all the tests
-	cargo test --locked --all-targets
-	cargo test --locked --doc
+	cargo test --locked
 
 # The development dependency on ourselves switches the feature `cli` on, whatever is asked for (see Cargo.toml). The bare
 # library, as a program that depends on it sees it, is linted without that line.
