@@ -117,10 +117,7 @@ impl Server {
     /// [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
     ///
     /// # Errors
-    /// The operating system refuses what a listening socket needs, before anything is served.
-    ///
-    /// # Panics
-    /// If so many worker threads cannot be started.
+    /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
     pub fn run(self) -> io::Result<()> {
         match self.config.front {
             Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop),

@@ -68,9 +68,12 @@ static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Pool::new(limits::BUFFER_SIZ
 
 impl Site {
     /// Answers a request of a tiny_http server of your own, from one of your threads, which it holds until the client has
-    /// the answer or has gone. Set TCP_NODELAY and a timeout of writing on the listening socket
-    /// ([`tiny_http::Server::from_listener`]; a timeout of reading would end tiny_http's accepting, too), or use a [`Server`](crate::Server), which does. Only that one also mends what is wrong with tiny_http's accept thread: of
-    /// several threads in [`tiny_http::Server::recv`] one learns that it has ended, the others wait for ever.
+    /// the answer or has gone.
+    ///
+    /// Set TCP_NODELAY and a timeout of writing on the listening socket ([`tiny_http::Server::from_listener`]); a timeout of
+    /// reading would end tiny_http's accepting, too. Only [`Server`](crate::Server) mends what is wrong with tiny_http's
+    /// accept thread: when it ends, one of the threads in [`tiny_http::Server::recv`] learns of it, the others wait for ever,
+    /// and connections that come at once may wait for each other.
     ///
     /// # Errors
     /// The answer did not arrive whole: the client left, or the file could not be read to its end.
@@ -106,11 +109,14 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
+    let count = shared.config.workers * acceptors.len();
     let pool = threadpool::Builder::new()
-        .num_threads(shared.config.workers * acceptors.len())
+        .num_threads(count)
         .thread_name("worker".into())
-        .thread_stack_size(limits::WORKER_STACK)
-        .build();
+        .thread_stack_size(limits::WORKER_STACK);
+    // It panics if the system has no thread more.
+    let pool = catch_unwind(|| pool.build())
+        .map_err(|_| io::Error::other(format!("{count} worker threads cannot be started")))?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, ended) = mpsc::channel::<()>();
     for acceptor in &acceptors {
