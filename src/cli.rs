@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -53,7 +53,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves a folder over HTTP. However large the file and however slow the client, a transfer costs next to no memory.")
         .after_help(
-            "Sizes are bytes, or have a unit: 64K, 1M. Times are seconds, or have one: 500ms, 2m.\n\
+            "Sizes are bytes, or have a unit: 64K, 1M. Times are seconds, or have one: 500ms, 2m, 1h.\n\
              RUST_LOG chooses what is logged in detail, e.g. RUST_LOG=brooklet=debug.\n\n\
              Examples:\n  \
              brooklet                         this folder, at http://127.0.0.1:8080\n  \
@@ -128,10 +128,18 @@ fn command() -> Command {
             flag("verbose", "BROOKLET_VERBOSE")
                 .short('v')
                 .action(ArgAction::SetTrue)
-                .overrides_with("quiet")
+                .value_parser(FalseyValueParser::new())
+                .overrides_with_all(["verbose", "quiet"])
                 .help("Logs each request"),
         )
-        .arg(flag("quiet", "BROOKLET_QUIET").short('q').action(ArgAction::SetTrue).help("Logs errors only"))
+        .arg(
+            flag("quiet", "BROOKLET_QUIET")
+                .short('q')
+                .action(ArgAction::SetTrue)
+                .value_parser(FalseyValueParser::new())
+                .overrides_with_all(["verbose", "quiet"])
+                .help("Logs errors only"),
+        )
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
         .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"))
 }
@@ -189,6 +197,7 @@ fn time(text: &str) -> Result<Duration, String> {
         Some("ms") => 1,
         Some("" | "s") => 1000,
         Some("m") => 60_000,
+        Some("h") => 3_600_000,
         _ => return Err("not a time such as 30, 500ms or 2m".into()),
     };
     let number: Option<u64> = digits.parse().ok();
@@ -261,6 +270,7 @@ mod tests {
             (&["-v"][..], LevelFilter::Debug),
             (&["-q"], LevelFilter::Error),
             (&["-v", "-q"], LevelFilter::Error),
+            (&["-q", "-v", "-v"], LevelFilter::Debug),
             (&[], LevelFilter::Info),
         ] {
             assert!(matches!(call(flags), Ok(Call::Serve(_, level)) if level == expected), "{flags:?}");

@@ -63,6 +63,8 @@ pub const LISTINGS_HELD: usize = 400_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
 pub const LISTING_ROWS: usize = 32;
 
+/// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
+pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.
 pub const UNREAD_BODY: usize = 64 * KIB;
 

@@ -5,8 +5,9 @@
 //!
 //! # For clients that can be trusted
 //! tiny_http reads the heads by itself, in one thread for each connection. What can be mended from outside is mended here:
-//! - no write waits longer than the stall timeout, no read longer than the idle timeout: the options of the listening
-//!   socket are inherited by every connection;
+//! - no call that writes waits longer than the stall timeout, none that reads longer than the idle timeout: the options of the
+//!   listening socket are inherited by every connection. The first two waits for a client that has stalled may end with
+//!   what the socket still took, so its transfer ends after up to three of them;
 //! - head and small body leave in one write, with TCP_NODELAY: not one write for each field, waiting for each other;
 //! - a request whose body tiny_http would read into memory of the length that the client names, or whose framing tiny_http
 //!   does not understand as RFC 9112 does, is refused and its connection closed, see [Bodies](self#bodies);
@@ -59,9 +60,6 @@ use crate::limits;
 use crate::send::copy::{Copier, Failure, Pool};
 use crate::stop::Stop;
 use acceptor::Acceptor;
-
-/// Bytes of a body that tiny_http has read before it hands the request over, if none was expected.
-const READ_BODY: usize = 1024;
 
 /// The large buffers of all who call [`Site::respond`].
 static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Pool::new(limits::BUFFER_SIZE));
@@ -136,7 +134,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     });
     acceptors.iter().for_each(|acceptor| acceptor.close(&shared));
     match ended.recv_timeout(shared.config.drain) {
-        Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("{} transfers are cut off", pool.active_count()),
+        Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("transfers that are cut off: {}", pool.active_count()),
         _ => log::info!("all transfers are finished"),
     }
     Ok(())
@@ -324,7 +322,7 @@ impl Unread {
             None => Self::Malformed,
             Some(_) if lengths.next().is_some() => Self::Malformed,
             Some(0) => Self::Nothing,
-            Some(length) if length <= READ_BODY && !expected() => Self::Nothing,
+            Some(length) if length <= limits::READ_BODY && !expected() => Self::Nothing,
             Some(length) => Self::Bytes(length),
         }
     }
@@ -350,7 +348,8 @@ fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer) -> R
     if severed && length.is_none_or(|length| length <= limits::UNREAD_BODY) {
         drop(stream);
     } else {
-        log::error!("a request with a body of {length:?} bytes is kept for good: tiny_http could not drop it safely");
+        let length = length.map_or("unknown".into(), |length| length.to_string());
+        log::error!("a request with a body of length {length} is kept for good: tiny_http could not drop it safely");
         mem::forget(stream);
     }
     sent
