@@ -12,7 +12,7 @@ pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
 /// Copy buffers of that size at most, whatever the number of workers. Who finds none free copies through a small one: a
 /// small host has no more processors than these to copy at the same time.
 pub const LARGE_BUFFERS: usize = 16;
-/// Bytes with which every transfer begins: the buffer that `std::io::copy` has on the stack.
+/// Bytes of the buffer that `std::io::copy` has on the stack, for what is short, and for who finds no large one free.
 pub const SMALL_BUFFER: usize = 8 * KIB;
 /// Bytes after which a transfer gives its large buffer back, and takes it again if nobody else has.
 pub const LARGE_TURN: u64 = 4 * 1024 * KIB as u64;

@@ -1,8 +1,8 @@
 //! Copies an answer to a writer that blocks, with [`std::io::copy`].
 //!
-//! The head and the segments of the body are one reader, so that a head and a small file leave in one write. Every transfer
-//! begins with the small buffer that `std::io::copy` has on the stack, and small ones end with it. What is longer goes on with
-//! a large one out of a [`Pool`], if one is free: `std::io::copy` takes the buffer of a [`BufReader`] for its own. So a worker
+//! The head and the segments of the body are one reader, so that a head and a small file leave in one write. Small
+//! transfers use the buffer that `std::io::copy` has on the stack. Longer ones take a large one out of a [`Pool`], if one is
+//! free: `std::io::copy` takes the buffer of a [`BufReader`] for its own. So a worker
 //! whose client has stalled holds little, and however many workers there are, the large buffers are few.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -93,26 +93,28 @@ impl Copier {
         // If the last transfer ended in a panic, it has left something.
         self.outgoing.clear();
         super::head(&mut self.outgoing.head, &answer, now, connection);
-        self.finish(answer.body, to)
+        // Known to be long: it needs no small beginning.
+        let small = answer.content_length.is_none_or(|length| length < SMALL_BUFFER as u64);
+        self.finish(answer.body, small, to)
     }
 
     /// Sends a body alone, and flushes the writer. Returns the number of bytes.
     pub(crate) fn send_body(&mut self, body: Body, to: &mut dyn Write) -> Result<u64, Failure> {
         self.outgoing.clear();
-        self.finish(body, to)
+        self.finish(body, true, to)
     }
 
-    fn finish(&mut self, body: Body, to: &mut dyn Write) -> Result<u64, Failure> {
+    fn finish(&mut self, body: Body, small: bool, to: &mut dyn Write) -> Result<u64, Failure> {
         self.outgoing.body = body;
-        let sent = self.copy(to).and_then(|count| to.flush().map(|()| count));
+        let sent = self.copy(small, to).and_then(|count| to.flush().map(|()| count));
         let source_failed = self.outgoing.failed;
         // The file is closed now, not with the next transfer.
         self.outgoing.clear();
         sent.map_err(|error| if source_failed { Failure::Source(error) } else { Failure::Client(error) })
     }
 
-    fn copy(&mut self, to: &mut dyn Write) -> io::Result<u64> {
-        let mut count = self.copy_some(SMALL_BUFFER as u64, to)?;
+    fn copy(&mut self, small: bool, to: &mut dyn Write) -> io::Result<u64> {
+        let mut count = if small { self.copy_some(SMALL_BUFFER as u64, to)? } else { 0 };
         if self.outgoing.turn > 0 {
             return Ok(count);
         }
@@ -263,12 +265,12 @@ mod tests {
             to.sizes
         };
         assert_eq!(write(1000).len(), 1);
-        assert_eq!(write(1_000_000)[..2], [SMALL_BUFFER, 100_000]);
+        assert_eq!(write(1_000_000)[..2], [100_000, 100_000]);
         let taken: Vec<_> = std::iter::from_fn(|| pool.take()).collect();
         assert_eq!(taken.len(), LARGE_BUFFERS);
         assert!(write(SMALL_TURN + 1_000_000).iter().all(|size| *size <= SMALL_BUFFER));
         drop(taken);
-        assert_eq!(write(1_000_000)[1], 100_000);
+        assert_eq!(write(1_000_000)[0], 100_000);
     }
 
     #[test]
