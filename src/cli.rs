@@ -48,6 +48,11 @@ fn command() -> Command {
         _ => argument.env(variable).hide_env_values(true),
     };
     let flag = |name: &'static str, variable: &'static str| from(Arg::new(name).long(name), variable);
+    // Of the two that say how much is logged, the last one typed counts.
+    let switch = |name: &'static str, variable: &'static str| {
+        let switch = flag(name, variable).action(ArgAction::SetTrue).value_parser(FalseyValueParser::new());
+        switch.overrides_with_all(["verbose", "quiet"])
+    };
     let seconds = |time: Duration| time.as_secs().to_string();
     Command::new("brooklet")
         .version(env!("CARGO_PKG_VERSION"))
@@ -124,22 +129,8 @@ fn command() -> Command {
                 .default_value(seconds(defaults.stall_timeout))
                 .help("Ends a transfer whose client takes nothing for so long"),
         )
-        .arg(
-            flag("verbose", "BROOKLET_VERBOSE")
-                .short('v')
-                .action(ArgAction::SetTrue)
-                .value_parser(FalseyValueParser::new())
-                .overrides_with_all(["verbose", "quiet"])
-                .help("Logs each request"),
-        )
-        .arg(
-            flag("quiet", "BROOKLET_QUIET")
-                .short('q')
-                .action(ArgAction::SetTrue)
-                .value_parser(FalseyValueParser::new())
-                .overrides_with_all(["verbose", "quiet"])
-                .help("Logs errors only"),
-        )
+        .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
+        .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
         .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"))
 }

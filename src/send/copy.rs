@@ -2,8 +2,8 @@
 //!
 //! The head and the segments of the body are one reader, so that a head and a small file leave in one write. Small
 //! transfers use the buffer that `std::io::copy` has on the stack. Longer ones take a large one out of a [`Pool`], if one is
-//! free: `std::io::copy` takes the buffer of a [`BufReader`] for its own. So a worker
-//! whose client has stalled holds little, and however many workers there are, the large buffers are few.
+//! free: `std::io::copy` takes the buffer of a [`BufReader`] for its own. So a worker whose client has stalled holds little,
+//! and however many workers there are, the large buffers are few.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

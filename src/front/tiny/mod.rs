@@ -102,25 +102,24 @@ pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
-    let pool = Pool::new(config.buffer_size);
-    let shared = Arc::new(Shared { site, config, stop, pool });
+    let shared = Arc::new(Shared { site, pool: Pool::new(config.buffer_size), config, stop });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
     let count = shared.config.workers * acceptors.len();
-    let pool = threadpool::Builder::new()
+    let workers = threadpool::Builder::new()
         .num_threads(count)
         .thread_name("worker".into())
         .thread_stack_size(limits::WORKER_STACK);
     // It panics if the system has no thread more.
-    let pool = catch_unwind(|| pool.build())
+    let workers = catch_unwind(|| workers.build())
         .map_err(|_| io::Error::other(format!("{count} worker threads cannot be started")))?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, ended) = mpsc::channel::<()>();
     for acceptor in &acceptors {
         for _ in 0..shared.config.workers {
             let (acceptor, shared, working) = (Arc::clone(acceptor), Arc::clone(&shared), working.clone());
-            pool.execute(move || {
+            workers.execute(move || {
                 work(&acceptor, &shared);
                 drop(working);
             });
@@ -134,7 +133,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     });
     acceptors.iter().for_each(|acceptor| acceptor.close(&shared));
     match ended.recv_timeout(shared.config.drain) {
-        Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("transfers that are cut off: {}", pool.active_count()),
+        Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("transfers that are cut off: {}", workers.active_count()),
         _ => log::info!("all transfers are finished"),
     }
     Ok(())
