@@ -48,10 +48,9 @@ fn command() -> Command {
         _ => argument.env(variable).hide_env_values(true),
     };
     let flag = |name: &'static str, variable: &'static str| from(Arg::new(name).long(name), variable);
-    // Of the two that say how much is logged, the last one typed counts.
     let switch = |name: &'static str, variable: &'static str| {
         let switch = flag(name, variable).action(ArgAction::SetTrue).value_parser(FalseyValueParser::new());
-        switch.overrides_with_all(["verbose", "quiet"])
+        switch.overrides_with(name)
     };
     let seconds = |time: Duration| time.as_secs().to_string();
     Command::new("brooklet")
@@ -154,14 +153,16 @@ fn config(matches: &ArgMatches) -> Config {
     config
 }
 
-/// What is typed counts before what is in the environment.
+/// What is typed counts before what is in the environment, and of what is typed the last.
 fn level(matches: &ArgMatches) -> LevelFilter {
-    let typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
-    match (matches.get_flag("verbose"), matches.get_flag("quiet")) {
-        (true, true) if typed("quiet") => LevelFilter::Error,
-        (true, _) => LevelFilter::Debug,
-        (false, true) => LevelFilter::Error,
-        (false, false) => LevelFilter::Info,
+    let place = |name: &str| {
+        let typed = matches.value_source(name) == Some(ValueSource::CommandLine);
+        matches.get_flag(name).then(|| matches.index_of(name).filter(|_| typed))
+    };
+    match (place("verbose"), place("quiet")) {
+        (None, None) => LevelFilter::Info,
+        (verbose, quiet) if verbose >= quiet => LevelFilter::Debug,
+        _ => LevelFilter::Error,
     }
 }
 

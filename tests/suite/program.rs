@@ -220,9 +220,15 @@ fn the_environment_stands_in_for_flags() {
 fn what_is_logged_is_chosen() {
     let folder = site();
     for arguments in on_each_front(&folder) {
-        for (flag, env, logged) in [("-v", "off=off", true), ("-q", "brooklet=debug", true), ("-q", "x=off", false)] {
+        for (flag, name, value, logged) in [
+            ("-v", "RUST_LOG", "off=off", true),
+            ("-q", "RUST_LOG", "brooklet=debug", true),
+            ("-q", "RUST_LOG", "x=off", false),
+            ("-q", "BROOKLET_VERBOSE", "1", false),
+            ("-v", "BROOKLET_QUIET", "1", true),
+        ] {
             let mut command = Command::new(BINARY);
-            let mut program = Program::start(command.env("RUST_LOG", env).args(&arguments).arg(flag));
+            let mut program = Program::start(command.env(name, value).args(&arguments).arg(flag));
             let address = program.address(&folder.root());
             for target in ["/small", "/no%0Athing"] {
                 Client::connect(address).exchange(get(target));
@@ -233,7 +239,7 @@ fn what_is_logged_is_chosen() {
             // A line is written behind the answer, so the second may come first.
             let mut lines: Vec<_> = err.lines().filter(|line| line.contains("\"GET\" ")).collect();
             lines.sort_by_key(|line| line.contains("/small"));
-            assert_eq!(lines.len(), if logged { 2 } else { 0 }, "{flag} {env}: {err}");
+            assert_eq!(lines.len(), if logged { 2 } else { 0 }, "{flag} {name}={value}: {err}");
             if logged {
                 assert!(lines.iter().all(|line| line.starts_with("brooklet: debug: 127.0.0.1:")), "{err}");
                 assert!(lines[0].contains("\"/no%0Athing\" 404") && lines[1].contains("\"/small\" 200"), "{err}");
