@@ -97,22 +97,49 @@ fn command() -> Command {
                     // The parser above lets only these names pass.
                     Front::ALL.iter().find(|(known, _)| *known == name).map_or(Config::default().front, |(_, front)| *front)
                 }))
-                .default_value("tiny-http")
-                .help("What receives the requests"),
+                .default_value("direct")
+                .help("What receives the requests; tiny-http: for clients that can be trusted"),
         )
         .arg(
             flag("workers", "BROOKLET_WORKERS")
                 .value_name("COUNT")
                 .value_parser(value_parser!(usize))
-                .default_value(defaults.workers.to_string())
-                .help("Transfers at once, for each address"),
+                .help("Worker threads; on tiny-http the transfers at once [default: 4 per processor]"),
         )
         .arg(
             flag("buffer-size", "BROOKLET_BUFFER_SIZE")
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("64K")
-                .help("A large copy buffer, 4K to 1M; there are 16 at most"),
+                .help("A copy buffer, 4K to 1M: one for each worker"),
+        )
+        .arg(
+            flag("cache", "BROOKLET_CACHE")
+                .value_name("SIZE")
+                .value_parser(size)
+                .default_value("1M")
+                .help("Memory for small files and open files, never out of date; 0: none"),
+        )
+        .arg(
+            flag("max-connections", "BROOKLET_MAX_CONNECTIONS")
+                .value_name("COUNT")
+                .value_parser(value_parser!(usize))
+                .default_value(defaults.max_connections.to_string())
+                .help("Connections at once"),
+        )
+        .arg(
+            flag("max-connections-per-client", "BROOKLET_MAX_CONNECTIONS_PER_CLIENT")
+                .value_name("COUNT")
+                .value_parser(value_parser!(usize))
+                .default_value(defaults.max_connections_per_client.to_string())
+                .help("Connections at once from one address (IPv6: one /64); 0: any number"),
+        )
+        .arg(
+            flag("head-timeout", "BROOKLET_HEAD_TIMEOUT")
+                .value_name("TIME")
+                .value_parser(time)
+                .default_value(seconds(defaults.head_timeout))
+                .help("How long the head of a request may take in all"),
         )
         .arg(
             flag("idle-timeout", "BROOKLET_IDLE_TIMEOUT")
@@ -128,13 +155,20 @@ fn command() -> Command {
                 .default_value(seconds(defaults.stall_timeout))
                 .help("Ends a transfer whose client takes nothing for so long"),
         )
+        .arg(
+            flag("min-rate", "BROOKLET_MIN_RATE")
+                .value_name("SIZE")
+                .value_parser(size)
+                .default_value(defaults.min_rate.to_string())
+                .help("Ends a transfer whose client takes less in a second, averaged over the stall timeout; 0: none"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
         .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"))
 }
 
-/// Every flag has a default, so there is a value for each.
+/// Every flag has a value, but for those whose default depends on another one.
 fn config(matches: &ArgMatches) -> Config {
     let mut config = Config::default();
     fn set<T: Clone + Send + Sync + 'static>(matches: &ArgMatches, name: &str, place: &mut T) {
@@ -145,10 +179,15 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "ROOT", &mut config.root);
     set(matches, "port", &mut config.port);
     set(matches, "front", &mut config.front);
-    set(matches, "workers", &mut config.workers);
+    config.workers = matches.get_one("workers").copied();
     set(matches, "buffer-size", &mut config.buffer_size);
+    set(matches, "cache", &mut config.cache);
+    set(matches, "max-connections", &mut config.max_connections);
+    set(matches, "max-connections-per-client", &mut config.max_connections_per_client);
+    set(matches, "head-timeout", &mut config.head_timeout);
     set(matches, "idle-timeout", &mut config.idle_timeout);
     set(matches, "stall-timeout", &mut config.stall_timeout);
+    config.min_rate = matches.get_one::<usize>("min-rate").map_or(config.min_rate, |rate| *rate as u64);
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
 }
@@ -247,17 +286,26 @@ mod tests {
             "3",
         ];
         let more = ["--buffer-size", "8k", "--idle-timeout", "1500ms", "--stall-timeout", "2m", "x y"];
+        let bounds =
+            ["--cache", "0", "--max-connections", "5", "--max-connections-per-client", "2", "--head-timeout", "3"];
+        let rate = ["--min-rate", "1k"];
         let expected = Config {
             root: "x y".into(),
             bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).to_vec(),
             port: 0,
-            workers: 3,
+            front: Front::TinyHttp,
+            workers: Some(3),
             buffer_size: 8192,
+            cache: 0,
+            max_connections: 5,
+            max_connections_per_client: 2,
+            head_timeout: Duration::from_secs(3),
+            min_rate: 1024,
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
             ..Config::default()
         };
-        assert_eq!(served(&[&all[..], &more[..]].concat()), expected);
+        assert_eq!(served(&[&all[..], &more[..], &bounds[..], &rate[..]].concat()), expected);
         for (flags, expected) in [
             (&["-v"][..], LevelFilter::Debug),
             (&["-q"], LevelFilter::Error),
@@ -282,6 +330,10 @@ mod tests {
             (&["--buffer-size", "2M"], "buffer"),
             (&["--buffer-size", "64X"], "64X"),
             (&["--buffer-size", "99999999999999999999M"], "size"),
+            (&["--cache", "2000M"], "cache"),
+            (&["--max-connections", "0"], "connections"),
+            (&["--head-timeout", "0"], "head"),
+            (&["--min-rate", "fast"], "size"),
             (&["--idle-timeout", "0"], "idle"),
             (&["--stall-timeout", "forever"], "time"),
             (&["--stall-timeout", "25h"], "time"),

@@ -22,15 +22,32 @@ pub struct Config {
     pub port: u16,
     /// What receives the requests.
     pub front: Front,
-    /// Worker threads for each address, 1 to 4096. On the tiny-http front a worker stays with a transfer until its end, so
-    /// these are the transfers at once. Default: 8 for each processor, at least 16.
-    pub workers: usize,
-    /// Bytes of a copy buffer, 4 KiB to 1 MiB; there are 16 of them at most, and a small one for each worker. Default: 64 KiB.
+    /// Worker threads, 1 to 4096; [`Config::workers`] tells how many if there is none.
+    ///
+    /// On the direct front no worker waits for a client; only a slow disk holds one up. On the tiny-http front a worker stays
+    /// with a transfer until its end, so these are the transfers at once for each address.
+    pub workers: Option<usize>,
+    /// Bytes of a copy buffer, 4 KiB to 1 MiB. Default: 64 KiB. On the direct front each worker has one, on the tiny-http
+    /// front there are 16 at most, and a small one for each worker.
     pub buffer_size: usize,
+    /// Bytes of the cache of small files and open files, 0 (none) to 1 GiB. Default: 1 MiB. What is in it is compared with
+    /// the file system for every request, so it is never out of date.
+    pub cache: usize,
+    /// Connections at once, 1 to 1,000,000; less if the process may not have two descriptors for each. Default: 10,000.
+    /// Direct front only.
+    pub max_connections: usize,
+    /// Connections at once from one client, that is from one IPv4 address or one IPv6 network of 64 bits; 0: any number, the
+    /// default. Direct front only.
+    pub max_connections_per_client: usize,
+    /// How long the head of a request may take from its first byte to its last, 1 ms to a day. Default: 10 s. Direct front
+    /// only.
+    pub head_timeout: Duration,
     /// How long a connection may be silent, 1 s to a day. Default: 60 s.
     pub idle_timeout: Duration,
-    /// How long a write waits for a client that takes nothing, 1 ms to a day. Default: 30 s.
+    /// How long a transfer waits for a client that takes nothing, 1 ms to a day. Default: 30 s.
     pub stall_timeout: Duration,
+    /// Bytes in a second that a client has to take, averaged over the stall timeout; 0: any. Default: 256. Direct front only.
+    pub min_rate: u64,
     /// How long a stop waits for the transfers in flight. Default: 10 s.
     pub drain: Duration,
 }
@@ -39,6 +56,9 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Front {
+    /// Our own listener: no worker waits for a client, and whatever clients do has a bound, see
+    /// [`front::direct`](crate::front::direct).
+    Direct,
     /// The listener of the crate tiny_http and a pool of workers that block. For clients that can be trusted, see
     /// [`front::tiny`](crate::front::tiny).
     TinyHttp,
@@ -46,27 +66,42 @@ pub enum Front {
 
 impl Front {
     /// Every front there is, by its name on the command line.
-    pub const ALL: &[(&str, Self)] = &[("tiny-http", Self::TinyHttp)];
+    pub const ALL: &[(&str, Self)] = &[("direct", Self::Direct), ("tiny-http", Self::TinyHttp)];
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             root: ".".into(),
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
-            front: Front::TinyHttp,
-            workers: (8 * processors).clamp(16, limits::WORKERS_MAX),
+            front: Front::Direct,
+            workers: None,
             buffer_size: limits::BUFFER_SIZE,
+            cache: limits::CACHE,
+            max_connections: limits::CONNECTIONS,
+            max_connections_per_client: 0,
+            head_timeout: limits::HEAD_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
             stall_timeout: limits::STALL_TIMEOUT,
+            min_rate: limits::MIN_RATE,
             drain: limits::DRAIN,
         }
     }
 }
 
 impl Config {
+    /// The worker threads: those that were asked for, else on the direct front 4 for each processor, and on the tiny-http
+    /// front 8 for each, at least 16.
+    pub fn workers(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let usual = match self.front {
+            Front::Direct => 4 * processors,
+            Front::TinyHttp => (8 * processors).max(16),
+        };
+        self.workers.unwrap_or(usual.min(limits::WORKERS_MAX))
+    }
+
     /// Checks each value against its bounds.
     ///
     /// # Errors
@@ -76,16 +111,26 @@ impl Config {
         if self.bind.is_empty() {
             return Err("there is no address to listen at".into());
         }
-        if !(1..=limits::WORKERS_MAX).contains(&self.workers) {
-            return Err(format!("{} workers: not within 1 to {}", self.workers, limits::WORKERS_MAX));
+        let workers = self.workers();
+        if !(1..=limits::WORKERS_MAX).contains(&workers) {
+            return Err(format!("{workers} workers: not within 1 to {}", limits::WORKERS_MAX));
         }
         if !(least..=most).contains(&self.buffer_size) {
             return Err(format!("a buffer of {} bytes: not within {least} to {most}", self.buffer_size));
         }
+        if self.cache > limits::CACHE_MAX {
+            return Err(format!("a cache of {} bytes: not within 0 to {}", self.cache, limits::CACHE_MAX));
+        }
+        if !(1..=limits::CONNECTIONS_MAX).contains(&self.max_connections) {
+            let most = limits::CONNECTIONS_MAX;
+            return Err(format!("{} connections at once: not within 1 to {most}", self.max_connections));
+        }
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
-        for (name, timeout, least) in
-            [("idle", self.idle_timeout, second), ("stall", self.stall_timeout, second / 1000)]
-        {
+        for (name, timeout, least) in [
+            ("head", self.head_timeout, second / 1000),
+            ("idle", self.idle_timeout, second),
+            ("stall", self.stall_timeout, second / 1000),
+        ] {
             if !(least..=day).contains(&timeout) {
                 return Err(format!("{name} timeout of {timeout:?}: not within {least:?} to a day"));
             }
@@ -103,8 +148,12 @@ mod tests {
         assert_eq!(Config::default().validate(), Ok(()));
         for (name, config) in [
             ("address", Config { bind: Vec::new(), ..Config::default() }),
-            ("workers", Config { workers: 0, ..Config::default() }),
-            ("workers", Config { workers: 4097, ..Config::default() }),
+            ("workers", Config { workers: Some(0), ..Config::default() }),
+            ("workers", Config { workers: Some(4097), ..Config::default() }),
+            ("cache", Config { cache: (1 << 30) + 1, ..Config::default() }),
+            ("connections", Config { max_connections: 0, ..Config::default() }),
+            ("connections", Config { max_connections: 1_000_001, ..Config::default() }),
+            ("head", Config { head_timeout: Duration::ZERO, ..Config::default() }),
             ("buffer", Config { buffer_size: 4095, ..Config::default() }),
             ("buffer", Config { buffer_size: (1 << 20) + 1, ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),

@@ -26,14 +26,32 @@ pub const WORKER_STACK: usize = 256 * KIB;
 
 /// Connections that may wait to be accepted (`listen(2)`).
 pub const BACKLOG: i32 = 1024;
+/// Connections at once, unless told otherwise.
+pub const CONNECTIONS: usize = 10_000;
+/// The most connections at once that can be asked for.
+pub const CONNECTIONS_MAX: usize = 1_000_000;
+/// Connections over the limit that are told so (503) before they are closed; more than these are closed at once.
+pub const REFUSALS: usize = 64;
+/// Descriptors that are not for connections and what is sent through them: listening sockets, the poller, the log, folders
+/// that are opened for a listing or on the way to a file.
+pub const DESCRIPTORS_SPARE: usize = 64;
 
 /// How long a connection may be silent between and within requests.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a write may wait for a client that takes nothing.
+/// How long the head of a request may take from its first byte to its last, whatever drips in.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a transfer may wait for a client that takes nothing.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes in a second that a client has to take, averaged over the stall timeout: less is no use to anybody.
+pub const MIN_RATE: u64 = 256;
 /// How long a stop waits for the transfers in flight.
 pub const DRAIN: Duration = Duration::from_secs(10);
 
+/// Bytes of the head of a request: the request line and all fields. A longer one is answered 431 or 414.
+pub const HEAD: usize = 16 * KIB;
+/// Bytes of unfinished heads, and of requests sent ahead, that are held for all connections. While there are more, those that
+/// have waited longest are closed: slow heads cannot fill the memory, and who is quick is not kept out by them.
+pub const HEADS_HELD: usize = 512 * KIB;
 /// Bytes of a request target; a longer one is answered 414.
 pub const TARGET: usize = 8 * KIB;
 /// Fields of a request; more are answered 431.
@@ -63,6 +81,20 @@ pub const LISTINGS_HELD: usize = 400_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
 pub const LISTING_ROWS: usize = 32;
 
+/// Bytes of a request body that nobody asked for that are read and thrown away, so that the connection can be used again.
+pub const DRAINED: usize = 64 * KIB;
+/// How long that may take, and how long a connection that is being closed is read until the client has read its answer.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes of the cache, unless told otherwise.
+pub const CACHE: usize = 1024 * KIB;
+/// The largest cache that can be asked for, in bytes.
+pub const CACHE_MAX: usize = 1024 * 1024 * KIB;
+/// Bytes of a file whose content is kept in the cache; of a larger one the open file is kept.
+pub const CACHED_CONTENT: usize = 16 * KIB;
+/// Open files in the cache: each is a descriptor.
+pub const CACHED_FILES: usize = 64;
+
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.
@@ -73,5 +105,6 @@ const KIB: usize = 1024;
 const _: () = {
     assert!(BUFFER_SIZE_MIN <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
     assert!(SMALL_TURN > SMALL_BUFFER as u64 && LARGE_TURN > BUFFER_SIZE_MAX as u64);
+    assert!(TARGET < HEAD && HEAD <= HEADS_HELD);
     assert!(LISTING_ROWS <= LISTING_ENTRIES && LISTING_ENTRIES <= LISTINGS_HELD && RANGES <= RANGE_SPECS);
 };

@@ -90,6 +90,7 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
         let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
+        let site = site.with_cache(config.cache);
         // `::` takes IPv4 as well, unless that has an address of its own.
         let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -120,6 +121,7 @@ impl Server {
     /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
     pub fn run(self) -> io::Result<()> {
         match self.config.front {
+            Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop),
             Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop),
         }
     }
@@ -133,6 +135,7 @@ fn listen(address: SocketAddr, only_v6: bool, config: &Config) -> io::Result<Tcp
         socket.set_only_v6(only_v6)?;
     }
     match config.front {
+        Front::Direct => front::direct::prepare(&socket)?,
         Front::TinyHttp => front::tiny::prepare(&socket, config)?,
     }
     socket.bind(&address.into())?;

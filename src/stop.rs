@@ -1,24 +1,30 @@
 //! The wish to stop, shared by all threads of a server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Set once, never taken back.
 #[derive(Debug, Default)]
 pub(crate) struct Stop {
     set: AtomicBool,
-    /// Held while the flag is set, so that who is about to wait does not miss it.
-    waiting: Mutex<()>,
+    /// Held while the flag is set, so that who is about to wait does not miss it. True for who was woken without a stop.
+    woken: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Stop {
     pub(crate) fn set(&self) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let woken = self.lock();
         self.set.store(true, Ordering::Release);
-        drop(waiting);
+        drop(woken);
         self.changed.notify_all();
+    }
+
+    /// Ends one wait, or the next one.
+    pub(crate) fn wake(&self) {
+        *self.lock() = true;
+        self.changed.notify_one();
     }
 
     /// Asked for every request: no lock.
@@ -26,10 +32,14 @@ impl Stop {
         self.set.load(Ordering::Acquire)
     }
 
-    /// Waits until it is set, but no longer than this; returns whether it is.
+    /// Waits until it is set or somebody is woken, but no longer than this; returns whether it is set.
     pub(crate) fn wait(&self, most: Duration) -> bool {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = self.changed.wait_timeout_while(waiting, most, |()| !self.is_set());
+        let waited = self.changed.wait_timeout_while(self.lock(), most, |woken| !*woken && !self.is_set());
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
         self.is_set()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use super::listing::Listing;
+use super::representation::Opened;
 
 /// A piece of a body.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub struct Body(Content);
 #[derive(Debug)]
 enum Content {
     Bytes(Vec<u8>),
-    Slice(File, Range<u64>),
+    Slice(Opened, Range<u64>),
     Parts(Box<Parts>),
     Listing(Box<Listing>),
 }
@@ -77,14 +78,18 @@ impl Body {
 
     /// These bytes of an open file; none if the range ends before it begins.
     pub fn slice(file: File, range: Range<u64>) -> Self {
-        Self(Content::Slice(file, range))
+        Self::opened(Opened::File(file), range)
     }
 
-    pub(crate) fn parts(parts: Parts) -> Self {
+    pub(super) fn opened(opened: Opened, range: Range<u64>) -> Self {
+        Self(Content::Slice(opened, range))
+    }
+
+    pub(super) fn parts(parts: Parts) -> Self {
         Self(Content::Parts(Box::new(parts)))
     }
 
-    pub(crate) fn listing(listing: Listing) -> Self {
+    pub(super) fn listing(listing: Listing) -> Self {
         Self(Content::Listing(Box::new(listing)))
     }
 
@@ -100,7 +105,7 @@ impl Body {
     pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
         match &self.0 {
             Content::Bytes(bytes) => (index == 0).then_some(Segment::Bytes(Cow::Borrowed(bytes))),
-            Content::Slice(file, range) => (index == 0).then(|| slice(file, range)),
+            Content::Slice(opened, range) => (index == 0).then(|| opened.segment(range)),
             Content::Parts(parts) => parts.segment(index),
             Content::Listing(listing) => Some(Segment::Bytes(Cow::Owned(listing.segment(index)?))),
         }
@@ -163,19 +168,15 @@ fn shortened(filled: usize) -> io::Result<usize> {
     Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"))
 }
 
-fn slice<'a>(file: &'a File, range: &Range<u64>) -> Segment<'a> {
-    Segment::Slice { file, offset: range.start, length: range.end.saturating_sub(range.start) }
-}
-
 /// Several ranges of one file as multipart/byteranges (RFC 9110 section 14.6): for each a head and a slice, then the end.
 #[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) file: File,
+pub(super) struct Parts {
+    pub(super) opened: Opened,
     /// Bytes of the whole file.
-    pub(crate) length: u64,
-    pub(crate) ranges: Vec<Range<u64>>,
-    pub(crate) content_type: Cow<'static, str>,
-    pub(crate) boundary: String,
+    pub(super) length: u64,
+    pub(super) ranges: Vec<Range<u64>>,
+    pub(super) content_type: Cow<'static, str>,
+    pub(super) boundary: String,
 }
 
 impl Parts {
@@ -189,7 +190,7 @@ impl Parts {
                 );
                 Some(Segment::Bytes(Cow::Owned(head.into_bytes())))
             }
-            Some(range) => Some(slice(&self.file, range)),
+            Some(range) => Some(self.opened.segment(range)),
             None if index == self.ranges.len() * 2 => {
                 Some(Segment::Bytes(Cow::Owned(format!("\r\n--{boundary}--\r\n").into_bytes())))
             }
@@ -221,8 +222,13 @@ mod tests {
         cuts.iter_mut().for_each(|cut| *cut %= length + 1);
         cuts.sort_unstable();
         let ranges = cuts.chunks_exact(2).map(|pair| pair[0]..pair[1]).collect();
-        let parts =
-            Parts { file: file(content), length, ranges, content_type: "text/plain".into(), boundary: "b".into() };
+        let parts = Parts {
+            opened: Opened::File(file(content)),
+            length,
+            ranges,
+            content_type: "text/plain".into(),
+            boundary: "b".into(),
+        };
         vec![
             Body::EMPTY,
             Body::bytes(content.to_vec()),
@@ -269,7 +275,7 @@ mod tests {
     #[test]
     fn a_multipart_body_reads_as_the_rfc_shows_it() {
         let parts = Parts {
-            file: file(b"0123456789"),
+            opened: Opened::File(file(b"0123456789")),
             length: 10,
             ranges: vec![0..2, 8..10],
             content_type: "text/plain".into(),

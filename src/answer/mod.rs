@@ -10,12 +10,13 @@
 //! A refusal becomes a page in one place, `refuse`.
 
 mod body;
+mod cache;
 mod listing;
 mod page;
+mod representation;
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
-use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::Path;
@@ -28,13 +29,15 @@ use tiny_http::{Method, StatusCode};
 
 pub use body::{Body, Position, Segment};
 use body::{Parts, content_range};
+use cache::Cache;
 use listing::{Format, Listing};
+use representation::{Held, Representation};
 
 use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::Target;
-use crate::http::validator::{Outcome, Validators, Version, evaluate, range_applies};
-use crate::http::{accept, date, escape, media_type};
+use crate::http::validator::{Outcome, evaluate, range_applies};
+use crate::http::{accept, escape, media_type};
 use crate::tree::{Found, Tree};
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -51,13 +54,14 @@ const NOT_FOUND: &[u8] = b"404.html";
 /// A folder that is served.
 ///
 /// The folder is opened once and held: what is later put in its place under the same name is not seen. Everything beneath
-/// it is read anew for every request, so a changed file is served changed at once. Nothing outside is ever read, and
-/// nothing is written.
+/// it is looked at anew for every request, so a changed file is served changed at once, cached or not. Nothing outside is
+/// ever read, and nothing is written.
 ///
 /// A `Site` is asked by any number of threads at once.
 #[derive(Debug)]
 pub struct Site {
     tree: Tree,
+    cache: Cache,
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
     seed: RandomState,
     boundaries: AtomicU64,
@@ -71,8 +75,8 @@ pub struct Site {
 pub struct Answer {
     /// The status code.
     pub status: StatusCode,
-    /// Fields by name and value, without `Date`, `Content-Length` and `Connection`, which the sender adds.
-    pub fields: Vec<(&'static str, Cow<'static, str>)>,
+    /// The fields, without `Date`, `Content-Length` and `Connection`, which the sender adds.
+    pub fields: Fields,
     /// The value of `Content-Length` in bytes; none where the status forbids one (204, 304). With HEAD it is that of the
     /// body that GET would have got.
     pub content_length: Option<u64>,
@@ -80,9 +84,29 @@ pub struct Answer {
     pub body: Body,
 }
 
+/// A field: its name and its value.
+pub(crate) type Field = (&'static str, Cow<'static, str>);
+
+/// The fields of an answer, by name and value. Those that many answers have in common are held once.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// Of the whole of a representation in the cache.
+    shared: Option<Arc<Representation>>,
+    own: Vec<Field>,
+}
+
+impl Fields {
+    /// Each name and its value, in the order in which they are sent.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let shared = self.shared.as_deref().map_or(&[][..], |representation| &representation.fields);
+        shared.iter().chain(&self.own).map(|(name, value)| (*name, &**value))
+    }
+}
+
 impl Answer {
     fn new(status: u16, body: Body) -> Self {
-        Self { status: StatusCode(status), fields: Vec::with_capacity(8), content_length: Some(body.length()), body }
+        let content_length = Some(body.length());
+        Self { status: StatusCode(status), fields: Fields::default(), content_length, body }
     }
 
     fn without_content(status: u16) -> Self {
@@ -90,7 +114,7 @@ impl Answer {
     }
 
     fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.fields.push((name, value.into()));
+        self.fields.own.push((name, value.into()));
         self
     }
 
@@ -148,8 +172,19 @@ impl Site {
     /// # Errors
     /// Those of `open(2)`: it is not there, is no folder, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
-        let tree = Tree::new(root.as_ref())?;
-        Ok(Self { tree, seed: RandomState::new(), boundaries: AtomicU64::new(0), listed: Arc::default() })
+        let (tree, cache) = (Tree::new(root.as_ref())?, Cache::new(0));
+        Ok(Self { tree, cache, seed: RandomState::new(), boundaries: AtomicU64::new(0), listed: Arc::default() })
+    }
+
+    /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
+    /// is kept is compared with the file system for every request. Call [`tidy`](Self::tidy) now and then.
+    pub fn with_cache(self, bytes: usize) -> Self {
+        Self { cache: Cache::new(bytes), ..self }
+    }
+
+    /// Lets go of what is in the cache and was not asked for since the last call.
+    pub fn tidy(&self) {
+        self.cache.tidy();
     }
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
@@ -161,8 +196,8 @@ impl Site {
     fn decide(&self, request: &Request<'_>, now: SystemTime) -> Result<Answer, Refusal> {
         method(request)?;
         match target(request)? {
-            Some(target) if *request.method != Method::Options => match self.resource(request, &target)? {
-                Resource::File(file) => Ok(representation(request, file, now, || self.boundary())),
+            Some(target) if *request.method != Method::Options => match self.resource(request, &target, now)? {
+                Resource::File(held) => Ok(select_from(request, held, || self.boundary())),
                 Resource::Folder(listing) => Ok(folder(listing)),
                 Resource::Elsewhere(location) => Ok(redirect(location)),
             },
@@ -172,35 +207,43 @@ impl Site {
     }
 
     /// What the target names.
-    fn resource(&self, request: &Request<'_>, target: &Target<'_>) -> Result<Resource, Refusal> {
+    fn resource(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
         if target.is_hidden() {
             return Err(Refusal::from(404));
         }
+        let file = match target.folder {
+            // `/file/` names a folder, and there is none: an index is found below folders alone.
+            true => Cow::Owned(target.path.iter().chain(target.separator()).chain(INDEX).copied().collect()),
+            false => Cow::Borrowed(&*target.path),
+        };
+        if let Some(kept) = self.cache.get(&self.tree, &file) {
+            return Ok(Resource::File(Held::Kept(kept)));
+        }
+        let opened = |file_found, version| {
+            let content_type = content_type(media_type::of(&file));
+            let fresh = Representation::new(file_found, version, content_type, now);
+            Resource::File(self.cache.offer(&self.tree, &file, fresh, now))
+        };
         match self.tree.open(&target.path)? {
-            // `/file/` names a folder, and there is none.
             Found::File(..) if target.folder => Err(Refusal::from(404)),
-            Found::File(file, version) => Ok(Resource::file(file, version, &target.path)),
+            Found::File(file, version) => Ok(opened(file, version)),
             Found::Folder(_) if !target.folder => {
                 // Made of decoded segments, none empty: it never begins with `//`, which would name another host.
                 let query = target.query.map(|query| format!("?{query}")).unwrap_or_default();
                 Ok(Resource::Elsewhere(format!("/{}/{query}", escape::path(&target.path))))
             }
-            Found::Folder(folder) => {
-                let slash: &[u8] = if target.path.is_empty() { b"" } else { b"/" };
-                let index = self.tree.open(&[&*target.path, slash, INDEX].concat()).map_err(Refusal::from);
-                match index {
-                    Ok(Found::File(file, version)) => Ok(Resource::file(file, version, INDEX)),
-                    // One that is there and cannot be read is no reason to show what lies beside it.
-                    Err(refusal) if refusal.status != 404 => Err(refusal),
-                    _ => Ok(Resource::Folder(Listing::read(
-                        &self.tree,
-                        &folder,
-                        target,
-                        format(request, target),
-                        &self.listed,
-                    )?)),
-                }
-            }
+            Found::Folder(folder) => match self.tree.open(&file).map_err(Refusal::from) {
+                Ok(Found::File(index, version)) => Ok(opened(index, version)),
+                // One that is there and cannot be read is no reason to show what lies beside it.
+                Err(refusal) if refusal.status != 404 => Err(refusal),
+                _ => Ok(Resource::Folder(Listing::read(
+                    &self.tree,
+                    &folder,
+                    target,
+                    format(request, target),
+                    &self.listed,
+                )?)),
+            },
         }
     }
 
@@ -213,23 +256,10 @@ impl Site {
 
 /// What a target names.
 enum Resource {
-    File(Representation),
+    File(Held),
     Folder(Listing),
     /// The folder has this address, with a slash at its end.
     Elsewhere(String),
-}
-
-impl Resource {
-    fn file(file: File, version: Version, name: &[u8]) -> Self {
-        Self::File(Representation { file, version, media_type: media_type::of(name) })
-    }
-}
-
-/// An open file as it is sent.
-struct Representation {
-    file: File,
-    version: Version,
-    media_type: &'static str,
 }
 
 fn method(request: &Request<'_>) -> Result<(), Refusal> {
@@ -245,7 +275,9 @@ fn target<'a>(request: &Request<'a>) -> Result<Option<Target<'a>>, Refusal> {
     // Exactly one host, and in version 1.1 it is not left out (RFC 9112 section 3.2).
     let malformed = match request.host.as_deref() {
         None => request.version >= (1, 1),
-        Some(host) => host.contains([',', ' ', '/', '@']),
+        Some(host) => {
+            host.is_empty() || !host.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b'/' | b'@'))
+        }
     };
     if malformed {
         return Err(Refusal::from(400));
@@ -257,54 +289,53 @@ fn target<'a>(request: &Request<'a>) -> Result<Option<Target<'a>>, Refusal> {
 }
 
 /// The answer with a file, or with what of it the client has not yet.
-fn representation(
-    request: &Request<'_>,
-    Representation { file, version, media_type }: Representation,
-    now: SystemTime,
-    boundary: impl Fn() -> String,
-) -> Answer {
-    let validators = Validators::new(&version, now);
-    let validated = |answer: Answer| {
-        let answer = answer.with("ETag", validators.etag.to_string());
-        match validators.last_modified.and_then(date::format) {
-            Some(date) => answer.with("Last-Modified", date),
-            None => answer,
-        }
+fn select_from(request: &Request<'_>, held: Held, boundary: impl Fn() -> String) -> Answer {
+    let validated = |mut answer: Answer| {
+        answer.fields.own.extend(held.validating());
+        answer
     };
-    match evaluate(request, &validators) {
+    match evaluate(request, &held.validators) {
         Outcome::Failed => return validated(refuse(&Refusal::from(412), request, None)),
         Outcome::NotModified => return validated(Answer::without_content(304)),
         Outcome::Proceed => {}
     }
-    let length = version.length;
+    let length = held.version.length;
     // Range is defined for GET alone (RFC 9110 section 14.2).
     let selected = match request.range.as_deref() {
-        Some(range) if *request.method == Method::Get && range_applies(request, &validators) => select(range, length),
+        Some(range) if *request.method == Method::Get && range_applies(request, &held.validators) => {
+            select(range, length)
+        }
         _ => Selected::Whole,
     };
-    let content_type = content_type(media_type);
-    let answer = match selected {
-        Selected::Whole => Answer::new(200, Body::slice(file, 0..length)).with("Content-Type", content_type),
+    let ranges = match selected {
+        Selected::Whole => {
+            let (opened, fields) = held.into_parts();
+            return Answer { fields, ..Answer::new(200, Body::opened(opened, 0..length)) };
+        }
         Selected::Unsatisfiable => {
             let field = Some(("Content-Range", Cow::Owned(format!("bytes */{length}"))));
             return validated(refuse(&Refusal { status: 416, field }, request, None));
         }
-        Selected::Ranges(ranges) => match <[_; 1]>::try_from(ranges) {
-            Ok([range]) => {
-                let content_range = content_range(&range, length);
-                Answer::new(206, Body::slice(file, range))
-                    .with("Content-Type", content_type)
-                    .with("Content-Range", content_range)
-            }
-            Err(ranges) => {
-                let boundary = boundary();
-                let multipart = format!("multipart/byteranges; boundary={boundary}");
-                let parts = Parts { file, length, ranges, content_type, boundary };
-                Answer::new(206, Body::parts(parts)).with("Content-Type", multipart)
-            }
-        },
+        Selected::Ranges(ranges) => ranges,
     };
-    validated(answer).with("Accept-Ranges", "bytes").with("X-Content-Type-Options", "nosniff")
+    let mut own = held.fields.clone();
+    let (opened, _) = held.into_parts();
+    let body = match <[_; 1]>::try_from(ranges) {
+        Ok([range]) => {
+            own.push(("Content-Range", content_range(&range, length).into()));
+            Body::opened(opened, range)
+        }
+        Err(ranges) => {
+            let boundary = boundary();
+            let mut content_type = Cow::Borrowed("");
+            for (_, value) in own.iter_mut().filter(|(name, _)| *name == "Content-Type") {
+                let multipart = format!("multipart/byteranges; boundary={boundary}");
+                content_type = std::mem::replace(value, multipart.into());
+            }
+            Body::parts(Parts { opened, length, ranges, content_type, boundary })
+        }
+    };
+    Answer { fields: Fields { shared: None, own }, ..Answer::new(206, body) }
 }
 
 fn content_type(media_type: &'static str) -> Cow<'static, str> {
@@ -363,6 +394,6 @@ fn refuse(refusal: &Refusal, request: &Request<'_>, tree: Option<&Tree>) -> Answ
         _ => Answer::new(status, Body::bytes(page::error_as_text(status))).with("Content-Type", PLAIN),
     };
     answer = answer.with("X-Content-Type-Options", "nosniff").with("Vary", "Accept");
-    answer.fields.extend(refusal.field.clone());
+    answer.fields.own.extend(refusal.field.clone());
     answer
 }

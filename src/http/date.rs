@@ -12,6 +12,24 @@ pub(crate) fn format(time: SystemTime) -> Option<String> {
     (since.as_secs() <= LAST).then(|| httpdate::fmt_http_date(time))
 }
 
+/// The date of now, formatted once for each second.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    second: u64,
+    text: Option<String>,
+}
+
+impl Clock {
+    /// The same as [`format`].
+    pub(crate) fn date(&mut self, now: SystemTime) -> Option<&str> {
+        let second = now.duration_since(UNIX_EPOCH).ok()?.as_secs();
+        if self.second != second || self.text.is_none() {
+            *self = Self { second, text: format(now) };
+        }
+        self.text.as_deref()
+    }
+}
+
 /// Reads the three formats that a recipient must know (RFC 9110 section 5.6.7); none if it is none of them.
 pub(crate) fn parse(text: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(text.trim_ascii()).ok()

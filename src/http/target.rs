@@ -61,6 +61,11 @@ impl<'a> Target<'a> {
         self.path.split(|b| *b == b'/').enumerate().any(|(depth, name)| is_hidden(name, depth == 0))
     }
 
+    /// What stands between the path and a name in that folder: nothing in the root.
+    pub(crate) fn separator(&self) -> &'static [u8] {
+        if self.path.is_empty() { b"" } else { b"/" }
+    }
+
     /// The value of a parameter of the query, as it stands: the parameters of this server need no decoding.
     pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))

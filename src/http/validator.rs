@@ -18,10 +18,21 @@ pub(crate) struct Version {
     pub(crate) length: u64,
     /// When the content changed.
     pub(crate) modified: SystemTime,
-    /// The number of the file in its file system.
+    /// The number of the file system.
+    pub(crate) device: u64,
+    /// The number of the file in it.
     pub(crate) inode: u64,
     /// When content or attributes changed, in nanoseconds since 1970; unlike `modified` it cannot be set.
     pub(crate) changed: i128,
+}
+
+impl Version {
+    /// Whether no change of before `now` can have been missed: a file system that ticks coarsely gives the same times to
+    /// what happens within a tick. Times ahead of the clock say nothing.
+    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+        let age = now.duration_since(self.modified).unwrap_or_default();
+        age >= SETTLING && nanos(now) - self.changed >= SETTLING.as_nanos() as i128
+    }
 }
 
 /// The validators of a representation.
@@ -160,7 +171,7 @@ mod tests {
     const NOW: Duration = Duration::from_secs(1_800_000_000);
 
     fn version(modified: Duration) -> Version {
-        Version { length: 0x1234, modified: UNIX_EPOCH + modified, inode: 7, changed: 9 }
+        Version { device: 1, length: 0x1234, modified: UNIX_EPOCH + modified, inode: 7, changed: 9 }
     }
 
     fn validators(modified: Duration) -> Validators {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::answer::{Answer, Body, Position};
+use crate::http::date::Clock;
 use crate::limits::{LARGE_BUFFERS, LARGE_TURN, SMALL_BUFFER, SMALL_TURN};
 
 /// The large buffers that the workers of a server share.
@@ -65,6 +66,7 @@ impl Drop for Lent<'_> {
 /// One worker's means to send answers, one after the other.
 pub(crate) struct Copier {
     outgoing: Outgoing,
+    clock: Clock,
     pool: Arc<Pool>,
 }
 
@@ -79,7 +81,7 @@ pub(crate) enum Failure {
 
 impl Copier {
     pub(crate) fn new(pool: &Arc<Pool>) -> Self {
-        Self { outgoing: Outgoing::default(), pool: Arc::clone(pool) }
+        Self { outgoing: Outgoing::default(), clock: Clock::default(), pool: Arc::clone(pool) }
     }
 
     /// Sends head and body and flushes the writer. Returns the number of bytes.
@@ -92,7 +94,7 @@ impl Copier {
     ) -> Result<u64, Failure> {
         // If the last transfer ended in a panic, it has left something.
         self.outgoing.clear();
-        super::head(&mut self.outgoing.head, &answer, now, connection);
+        super::head(&mut self.outgoing.head, &answer, self.clock.date(now), connection);
         // Known to be long: it needs no small beginning.
         let small = answer.content_length.is_none_or(|length| length < SMALL_BUFFER as u64);
         self.finish(answer.body, small, to)

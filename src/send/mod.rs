@@ -1,16 +1,15 @@
 //! An answer on its way to the client: its head as bytes, and the copy of its body.
 
 pub(crate) mod copy;
+pub(crate) mod slice;
 
 use std::io::Write;
-use std::time::SystemTime;
 
 use crate::answer::Answer;
-use crate::http::date;
 
 /// Writes the head of an answer (RFC 9112 section 4) behind what is in `out`: the status line, the fields that every answer
-/// has, those of this one. `connection` is the value of `Connection`, if there is one to be sent.
-pub(crate) fn head(out: &mut Vec<u8>, answer: &Answer, now: SystemTime, connection: Option<&str>) {
+/// has, those of this one. `date` and `connection` are the values of these fields, if they are to be sent.
+pub(crate) fn head(out: &mut Vec<u8>, answer: &Answer, date: Option<&str>, connection: Option<&str>) {
     // Writing to a vector never fails.
     let _ = write!(out, "HTTP/1.1 {} {}\r\n", answer.status.0, answer.status.default_reason_phrase());
     let mut field = |name: &str, value: &str| {
@@ -19,13 +18,13 @@ pub(crate) fn head(out: &mut Vec<u8>, answer: &Answer, now: SystemTime, connecti
             out.extend_from_slice(part.as_bytes());
         }
     };
-    if let Some(date) = date::format(now) {
-        field("Date", &date);
+    if let Some(date) = date {
+        field("Date", date);
     }
     if let Some(length) = answer.content_length {
         field("Content-Length", &length.to_string());
     }
-    for (name, value) in &answer.fields {
+    for (name, value) in answer.fields.iter() {
         field(name, value);
     }
     if let Some(connection) = connection {

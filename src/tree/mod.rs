@@ -14,6 +14,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use rustix::io::Errno;
 
 use crate::http::validator::Version;
@@ -40,6 +41,14 @@ enum Resolver {
 pub(crate) enum Found {
     File(File, Version),
     Folder(File),
+}
+
+/// Where a file is, without symbolic links on the way, and which one it is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Device and inode of each folder on the way, from the root on.
+    folders: Vec<(u64, u64)>,
+    pub(crate) version: Version,
 }
 
 /// One entry of a folder.
@@ -72,6 +81,34 @@ impl Tree {
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
+    }
+
+    /// Where the file at `path` is. None if there is no file, or a symbolic link on the way.
+    pub(crate) fn place(&self, path: &[u8]) -> Option<Place> {
+        let mut folders = Vec::new();
+        for folder in folders_of(path) {
+            folders.push(self.folder(folder)?);
+        }
+        Some(Place { folders, version: self.version(path)? })
+    }
+
+    /// Whether the file at `path` is the same one, in the same place, and unchanged.
+    ///
+    /// The folders are looked at before the file. A folder that is moved away in between takes the file along, and no file
+    /// comes to another place without a new change time: so it was there when its folder was looked at.
+    pub(crate) fn is_still(&self, path: &[u8], place: &Place) -> bool {
+        folders_of(path).zip(&place.folders).all(|(folder, known)| self.folder(folder) == Some(*known))
+            && self.version(path) == Some(place.version)
+    }
+
+    fn folder(&self, path: &[u8]) -> Option<(u64, u64)> {
+        let (kind, version) = look(self.root.as_fd(), path)?;
+        (kind == FileType::Directory).then_some((version.device, version.inode))
+    }
+
+    fn version(&self, path: &[u8]) -> Option<Version> {
+        let (kind, version) = look(self.root.as_fd(), path)?;
+        (kind == FileType::RegularFile).then_some(version)
     }
 
     /// Visits the entries of an open folder at `path`, in no order, until `visit` returns false. Left out is what
@@ -159,9 +196,49 @@ impl Resolver {
     }
 }
 
+/// The path of each folder on the way to what is at `path`, which is relative.
+fn folders_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    ends.filter_map(|end| path.get(..end))
+}
+
+/// What is at a path, without following a link at its end. As fresh as opening it would be: a file system on a network asks
+/// its server.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
+    use rustix::fs::{StatxFlags, StatxTimestamp};
+    let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+    let stat = rustix::fs::statx(root, path, flags, wanted).ok()?;
+    let nanos = |time: StatxTimestamp| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
+    let version = Version {
+        length: stat.stx_size,
+        modified: since_1970(stat.stx_mtime.tv_sec) + Duration::from_nanos(stat.stx_mtime.tv_nsec.into()),
+        device: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+        inode: stat.stx_ino,
+        changed: nanos(stat.stx_ctime),
+    };
+    Some((FileType::from_raw_mode(stat.stx_mode.into()), version))
+}
+
+/// What is at a path, without following a link at its end.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
+    let stat = rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let version = Version {
+        length: u64::try_from(stat.st_size).ok()?,
+        modified: since_1970(stat.st_mtime) + Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).ok()?),
+        device: stat.st_dev as u64,
+        inode: stat.st_ino as u64,
+        changed: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
+    };
+    Some((FileType::from_raw_mode(stat.st_mode), version))
+}
+
 fn version(metadata: &Metadata) -> Version {
     Version {
         length: metadata.len(),
+        device: metadata.dev(),
         // Where there is none it says as little as 1970 does.
         modified: metadata.modified().unwrap_or(UNIX_EPOCH),
         inode: metadata.ino(),

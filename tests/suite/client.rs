@@ -1,10 +1,11 @@
 //! A raw HTTP client: it sends the bytes it is given and reads one answer at a time.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How long an answer may take before the test fails. Nothing is ever expected to take nearly so long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,19 +51,23 @@ impl Response {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        Self::try_connect(address, None).expect("the server accepts")
+        Self::try_connect(address, |_| Ok(())).expect("the server accepts")
     }
 
     /// A client that takes in little before it reads, so that the server soon has to wait for it.
     pub(crate) fn with_small_window(address: SocketAddr) -> Self {
-        Self::try_connect(address, Some(4096)).expect("the server accepts")
+        Self::try_connect(address, |socket| socket.set_recv_buffer_size(4096)).expect("the server accepts")
     }
 
-    fn try_connect(address: SocketAddr, window: Option<usize>) -> io::Result<Self> {
+    /// A client at an address of its own.
+    pub(crate) fn from(source: impl Into<IpAddr>, address: SocketAddr) -> Self {
+        let source = SocketAddr::new(source.into(), 0);
+        Self::try_connect(address, |socket| socket.bind(&source.into())).expect("the server accepts")
+    }
+
+    fn try_connect(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if let Some(bytes) = window {
-            socket.set_recv_buffer_size(bytes)?;
-        }
+        prepare(&socket)?;
         socket.connect_timeout(&address.into(), PATIENCE)?;
         let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -73,18 +78,33 @@ impl Client {
 
     /// One GET on a connection of its own, for who expects that it may fail.
     pub(crate) fn try_get(address: SocketAddr, target: &str) -> io::Result<Response> {
-        let mut client = Self::try_connect(address, None)?;
+        let mut client = Self::try_connect(address, |_| Ok(()))?;
         client.stream.write_all(get(target).as_bytes())?;
         client.try_receive("GET")
     }
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the server takes the request");
+        self.try_send(bytes).expect("the server takes the request");
+    }
+
+    /// Sends what the server may refuse to take.
+    pub(crate) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// The same connection, for another thread or for what only a socket can do.
+    pub(crate) fn stream(&self) -> TcpStream {
+        self.stream.try_clone().expect("a descriptor")
     }
 
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("the connection stands");
+    }
+
+    /// Ends the connection without a farewell: the server sees a reset.
+    pub(crate) fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("the connection stands");
     }
 
     /// Sends a request and reads the answer to it.
@@ -116,7 +136,7 @@ impl Client {
         self.try_receive_head().expect("the head of an answer")
     }
 
-    fn try_receive_head(&mut self) -> io::Result<Response> {
+    pub(crate) fn try_receive_head(&mut self) -> io::Result<Response> {
         let end = loop {
             if let Some(at) = self.waiting.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
                 break at + 4;
@@ -150,6 +170,46 @@ impl Client {
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.fill().expect("the end of the connection") > 0 {}
         std::mem::take(&mut self.waiting)
+    }
+
+    /// Reads until the server says that nothing follows; a reset, which may have eaten something, is an error.
+    pub(crate) fn whole_rest(&mut self) -> io::Result<Vec<u8>> {
+        self.stream.read_to_end(&mut self.waiting)?;
+        Ok(std::mem::take(&mut self.waiting))
+    }
+
+    /// Whether something comes within that time: bytes, or the end.
+    pub(crate) fn hears_within(&self, time: Duration) -> bool {
+        if !self.waiting.is_empty() {
+            return true;
+        }
+        self.stream.set_read_timeout(Some(time)).expect("a time");
+        let heard = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        !heard.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Whether the server still holds its end of an IPv4 connection. The kernel is asked, as a client that has not read what
+    /// waits does not learn of the end behind it.
+    pub(crate) fn is_held(&self) -> bool {
+        // After a reset there is no peer.
+        let (Ok(SocketAddr::V4(here)), Ok(SocketAddr::V4(there))) = (self.stream.local_addr(), self.stream.peer_addr())
+        else {
+            return false;
+        };
+        let [here, there] =
+            [here, there].map(|at| format!("{:08X}:{:04X}", u32::from_ne_bytes(at.ip().octets()), at.port()));
+        let established = format!(" {there} {here} 01 ");
+        // The table may change while it is read, and a line be passed over.
+        (0..3).any(|_| std::fs::read_to_string("/proc/net/tcp").expect("Linux").contains(&established))
+    }
+
+    /// Waits until the server has reset the connection, without reading.
+    pub(crate) fn until_reset(&self) {
+        // A reset is told of without being asked for.
+        let mut fds = [PollFd::new(&self.stream, PollFlags::empty())];
+        let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        assert_eq!(poll(&mut fds, Some(&patience)), Ok(1), "the connection stands");
     }
 
     fn fill(&mut self) -> io::Result<usize> {

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use brooklet::{Config, Server};
+use brooklet::{Config, Front, Server};
 
 use crate::client::{Client, get, request};
 use crate::site::{Folder, NEVER, Serving, fronts, noise};
@@ -37,12 +37,11 @@ fn what_breaks_the_rules_gets_one_answer_and_nothing_behind_it() {
     let long = |length: usize| get(&format!("/{}", "a".repeat(length - 1)));
     let lengths = |value| with_body("GET", &[("Content-Length", value)], SMUGGLED);
     // A name, a request, the statuses that are right, and what follows.
-    let rows: Vec<(&str, String, &[u16], Then)> = vec![
+    type Row = (&'static str, String, &'static [u16], Then);
+    let rows: Vec<Row> = vec![
         ("GET, a length beyond memory", with_body("GET", &[("Content-Length", huge)], ""), &[413], Closed),
         ("POST, a length beyond memory", with_body("POST", &[("Content-Length", huge)], ""), &[405, 413], Closed),
         ("a length beyond 64 bits", lengths("99999999999999999999999"), &[400, 413], Closed),
-        ("GET, chunks", with_body("GET", &[chunks], &chunked), &[400, 413], Closed),
-        ("POST, chunks", with_body("POST", &[chunks], &chunked), &[400, 405, 413], Closed),
         ("chunks and a length", with_body("POST", &[chunks, ("Content-Length", "3")], &chunked), &[400, 405], Closed),
         ("an unknown coding", with_body("POST", &[("Transfer-Encoding", "x")], SMUGGLED), &[400, 405, 501], Closed),
         (
@@ -63,19 +62,12 @@ fn what_breaks_the_rules_gets_one_answer_and_nothing_behind_it() {
         ("a list of lengths", lengths("5, 5"), &[400], Closed),
         ("a hexadecimal length", lengths("0x5"), &[400], Closed),
         (
-            "a body of 5000 bytes",
-            with_body("GET", &[("Content-Length", "5000")], &SMUGGLED.repeat(200)[..5000]),
-            &[413],
-            Closed,
-        ),
-        (
             "a body that is announced and waited for",
             with_body("POST", &[("Content-Length", &length), ("Expect", "100-continue")], SMUGGLED),
             &[405, 413, 417],
             Closed,
         ),
         ("HEAD, a length beyond memory", with_body("HEAD", &[("Content-Length", huge)], ""), &[413], Closed),
-        ("HEAD, chunks", with_body("HEAD", &[chunks], &chunked), &[400, 413], Closed),
         ("a field in a field", with_body("GET", &[("X", "y\nContent-Length: 45")], SMUGGLED), &[400], Closed),
         ("a carriage return in a field", with_body("GET", &[("X", "y\rContent-Length: 45")], SMUGGLED), &[400], Closed),
         ("a body of 10 bytes", with_body("POST", &[("Content-Length", "10")], "0123456789"), &[405], Usable),
@@ -87,14 +79,34 @@ fn what_breaks_the_rules_gets_one_answer_and_nothing_behind_it() {
         ),
         ("a body of no bytes", with_body("GET", &[("Content-Length", "0")], ""), &[200], Usable),
         ("100 fields", format!("GET /small HTTP/1.1\r\nHost: x\r\n{}\r\n", many(99)), &[200], Usable),
-        ("101 fields", format!("GET /small HTTP/1.1\r\nHost: x\r\n{}\r\n", many(100)), &[431], Usable),
         ("a target of 8192 bytes", long(8192), &[404], Usable),
         ("a target of 8193 bytes", long(8193), &[414], Usable),
         ("a target of 9000 bytes", long(9000), &[414], Usable),
     ];
+    let long_body = || with_body("GET", &[("Content-Length", "5000")], &SMUGGLED.repeat(200)[..5000]);
+    let fields = || format!("GET /small HTTP/1.1\r\nHost: x\r\n{}\r\n", many(100));
+    let in_chunks = |method| with_body(method, &[chunks], &chunked);
+    // What the one reads and throws away, the other has to refuse.
+    let of_each_front = |front| -> Vec<Row> {
+        match front {
+            Front::TinyHttp => vec![
+                ("GET, chunks", in_chunks("GET"), &[413], Closed),
+                ("POST, chunks", in_chunks("POST"), &[405, 413], Closed),
+                ("HEAD, chunks", in_chunks("HEAD"), &[413], Closed),
+                ("a body of 5000 bytes", long_body(), &[413], Closed),
+                ("101 fields", fields(), &[431], Usable),
+            ],
+            _ => vec![
+                ("GET, chunks", in_chunks("GET"), &[200], Usable),
+                ("POST, chunks", in_chunks("POST"), &[405], Usable),
+                ("a body of 5000 bytes", long_body(), &[200], Usable),
+                ("101 fields", fields(), &[431], Closed),
+            ],
+        }
+    };
     for front in fronts() {
         let serving = Serving::start(front, &folder);
-        for (name, raw, statuses, then) in &rows {
+        for (name, raw, statuses, then) in rows.iter().chain(&of_each_front(front)) {
             println!("{name}");
             let mut client = serving.client();
             client.send(raw);
@@ -185,7 +197,7 @@ fn clients_that_stand_still_give_their_workers_back() {
     folder.file("large", noise(1, 16 * MIB)).file("small", "small");
     for front in fronts() {
         let stall_timeout = Duration::from_millis(500);
-        let serving = Serving::with(Config { workers: 4, stall_timeout, ..Serving::config(front, &folder) });
+        let serving = Serving::with(Config { workers: Some(4), stall_timeout, ..Serving::config(front, &folder) });
         let stalled: Vec<_> = (0..8)
             .map(|_| {
                 let mut client = Client::with_small_window(serving.address);
@@ -206,12 +218,15 @@ fn a_transfer_to_who_stands_still_is_ended_and_not_taken_up_again() {
     folder.file("large", &content).file("small", "small");
     for front in fronts() {
         let stall_timeout = Duration::from_millis(300);
-        let serving = Serving::with(Config { workers: 1, stall_timeout, ..Serving::config(front, &folder) });
+        let serving = Serving::with(Config { workers: Some(1), stall_timeout, ..Serving::config(front, &folder) });
         let mut stalled = Client::with_small_window(serving.address);
         stalled.send(get("/large") + &get("/small"));
         assert_eq!(stalled.receive_head().length(), Some(content.len()));
-        // The only worker is free again.
-        assert_eq!(serving.get("/small").body, b"small");
+        match front {
+            // The only worker is free again.
+            Front::TinyHttp => assert_eq!(serving.get("/small").body, b"small"),
+            _ => stalled.until_reset(),
+        }
         let rest = stalled.rest();
         assert!(rest.len() < content.len() && content.starts_with(&rest), "{} bytes came", rest.len());
     }
@@ -241,7 +256,7 @@ fn who_comes_before_the_server_runs_is_served_like_everybody() {
     folder.file("large", noise(1, 16 * MIB)).file("small", "small");
     for front in fronts() {
         let (idle_timeout, stall_timeout) = (Duration::from_secs(1), Duration::from_millis(300));
-        let config = Config { workers: 1, idle_timeout, stall_timeout, ..Serving::config(front, &folder) };
+        let config = Config { workers: Some(1), idle_timeout, stall_timeout, ..Serving::config(front, &folder) };
         let server = Server::bind(config).unwrap();
         let address = server.addresses()[0];
         let (mut silent, mut stalled) = (Client::connect(address), Client::with_small_window(address));

@@ -7,15 +7,21 @@
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
+//! - `heads`: what the direct front reads by itself: requests, their bodies, and where the next one begins;
+//! - `limits`: the bounds of the direct front in connections, time and rate, and the cache of both fronts;
+//! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `program`: the binary, its command line and its signals;
 //! - `examples`: the programs in `examples/`.
 
 // The helpers of tests are tests, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod attacks;
 mod client;
 mod examples;
+mod heads;
 mod hostile;
+mod limits;
 mod listing;
 mod program;
 mod requests;

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::{Client, get};
 use crate::site::{Folder, NEVER};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_brooklet");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_brooklet");
 
 /// A program that runs. It is killed when it is dropped, and by a watchdog, so that no read and no wait lasts for ever.
 pub(crate) struct Program {
@@ -62,10 +62,15 @@ impl Program {
     }
 
     /// The address in the line with which it begins to serve this folder.
-    fn address(&mut self, root: &Path) -> SocketAddr {
+    pub(crate) fn address(&mut self, root: &Path) -> SocketAddr {
         let line = self.line();
         let address = line.strip_prefix(&format!("Serving {} at http://", root.display()));
         address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"))
+    }
+
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn signal(&self, signal: Signal) {
@@ -292,10 +297,15 @@ fn a_server_that_ran_out_of_descriptors_serves_again() {
             assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
             let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
             let held = format!("/proc/{}/fd", program.child.id());
-            within_reason("the descriptors are used up", || {
-                let held = std::fs::read_dir(&held).map_or(limit, Iterator::count);
-                (held + 4 >= limit).then_some(())
-            });
+            // The direct front keeps some back, and closes those who are idle for those who come.
+            if arguments.contains(&"tiny-http".to_owned()) {
+                within_reason("the descriptors are used up", || {
+                    let held = std::fs::read_dir(&held).map_or(limit, Iterator::count);
+                    (held + 4 >= limit).then_some(())
+                });
+            } else {
+                assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+            }
             drop(crowd);
             within_reason("it serves again", || {
                 let answer = Client::try_get(address, "/small").ok()?;
@@ -308,7 +318,7 @@ fn a_server_that_ran_out_of_descriptors_serves_again() {
 }
 
 /// Waits for what no event tells of.
-fn within_reason<T>(what: &str, attempt: impl Fn() -> Option<T>) -> T {
+pub(crate) fn within_reason<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + NEVER;
     loop {
         match attempt() {

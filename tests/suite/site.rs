@@ -104,7 +104,7 @@ impl Serving {
     /// What a test starts from: any free port, and no long wait for what a test has left standing.
     pub(crate) fn config(front: Front, folder: &Folder) -> Config {
         let drain = Duration::from_secs(1);
-        Config { root: folder.root(), port: 0, front, workers: 16, drain, ..Config::default() }
+        Config { root: folder.root(), port: 0, front, workers: Some(16), drain, ..Config::default() }
     }
 
     pub(crate) fn with(config: Config) -> Self {

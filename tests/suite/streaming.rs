@@ -169,7 +169,7 @@ fn clients_that_vanish_leave_the_server_serving() {
     sparse(&folder, "large", LARGE);
     folder.file("small", "small");
     for front in fronts() {
-        let serving = Serving::with(Config { workers: 2, ..Serving::config(front, &folder) });
+        let serving = Serving::with(Config { workers: Some(2), ..Serving::config(front, &folder) });
         for _ in 0..8 {
             let mut client = Client::with_small_window(serving.address);
             client.send(get("/large"));

@@ -106,7 +106,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
-    let count = shared.config.workers * acceptors.len();
+    let count = shared.config.workers() * acceptors.len();
     let workers = threadpool::Builder::new()
         .num_threads(count)
         .thread_name("worker".into())
@@ -117,7 +117,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, ended) = mpsc::channel::<()>();
     for acceptor in &acceptors {
-        for _ in 0..shared.config.workers {
+        for _ in 0..shared.config.workers() {
             let (acceptor, shared, working) = (Arc::clone(acceptor), Arc::clone(&shared), working.clone());
             workers.execute(move || {
                 work(&acceptor, &shared);
@@ -333,12 +333,8 @@ impl Unread {
 /// itself, without a length: the body of the answer ends with the connection.
 fn refuse(copier: &mut Copier, request: tiny_http::Request, answer: Answer) -> Result<u64, Failure> {
     let (peer, length) = (request.remote_addr().copied(), request.body_length());
-    let server = [("Server", "brooklet".into())];
-    let headers = answer
-        .fields
-        .iter()
-        .chain(&server)
-        .filter_map(|(name, value)| tiny_http::Header::from_bytes(*name, value.as_bytes()).ok());
+    let fields = answer.fields.iter().chain([("Server", "brooklet")]);
+    let headers = fields.filter_map(|(name, value)| tiny_http::Header::from_bytes(name, value).ok());
     let head = tiny_http::Response::new(answer.status, headers.collect(), io::empty(), Some(0), None);
     let mut stream = request.upgrade("HTTP/1.1", head);
     let sent = copier.send_body(answer.body, &mut stream);

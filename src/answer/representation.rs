@@ -1,0 +1,123 @@
+//! A file as it is sent: one version of it, and all that is said about it.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::body::Segment;
+use super::{Field, Fields};
+use crate::http::date;
+use crate::http::validator::{Validators, Version};
+use crate::tree::Place;
+
+/// One version of a file.
+#[derive(Debug)]
+pub(crate) struct Representation {
+    pub(super) source: Source,
+    pub(super) version: Version,
+    pub(super) validators: Validators,
+    /// What an answer with the whole of it says.
+    pub(super) fields: Vec<Field>,
+    /// Where it was found, if it is kept.
+    pub(super) place: Option<Place>,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(File),
+    /// All of them.
+    Content(Box<[u8]>),
+}
+
+impl Representation {
+    /// An open file as it is at the time `now`.
+    pub(super) fn new(file: File, version: Version, content_type: Cow<'static, str>, now: SystemTime) -> Self {
+        let validators = Validators::new(&version, now);
+        let mut fields = Vec::with_capacity(5);
+        fields.push(("Content-Type", content_type));
+        fields.push(("ETag", validators.etag.to_string().into()));
+        if let Some(date) = validators.last_modified.and_then(date::format) {
+            fields.push(("Last-Modified", date.into()));
+        }
+        fields.push(("Accept-Ranges", "bytes".into()));
+        fields.push(("X-Content-Type-Options", "nosniff".into()));
+        Self { source: Source::File(file), version, validators, fields, place: None }
+    }
+
+    /// Those of its fields that tell its version.
+    pub(super) fn validating(&self) -> impl Iterator<Item = Field> + '_ {
+        self.fields.iter().filter(|(name, _)| matches!(*name, "ETag" | "Last-Modified")).cloned()
+    }
+
+    fn segment(&self, range: &Range<u64>) -> Segment<'_> {
+        match &self.source {
+            Source::File(file) => slice(file, range),
+            Source::Content(content) => {
+                let range = usize::try_from(range.start).unwrap_or(usize::MAX)
+                    ..usize::try_from(range.end).unwrap_or(usize::MAX);
+                Segment::Bytes(Cow::Borrowed(content.get(range).unwrap_or_default()))
+            }
+        }
+    }
+}
+
+/// A representation for one answer.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and not for long")]
+pub(super) enum Held {
+    /// For this one alone.
+    Fresh(Representation),
+    /// From the cache.
+    Kept(Arc<Representation>),
+}
+
+impl std::ops::Deref for Held {
+    type Target = Representation;
+
+    fn deref(&self) -> &Representation {
+        match self {
+            Self::Fresh(representation) => representation,
+            Self::Kept(representation) => representation,
+        }
+    }
+}
+
+impl Held {
+    /// What a body is made of, and the fields of an answer with the whole.
+    pub(super) fn into_parts(self) -> (Opened, Fields) {
+        match self {
+            Self::Kept(kept) => {
+                let fields = Fields { shared: Some(Arc::clone(&kept)), own: Vec::new() };
+                (Opened::Kept(kept), fields)
+            }
+            Self::Fresh(Representation { source: Source::File(file), fields, .. }) => {
+                (Opened::File(file), Fields { shared: None, own: fields })
+            }
+            // Content is what is kept.
+            Self::Fresh(representation) => Self::Kept(Arc::new(representation)).into_parts(),
+        }
+    }
+}
+
+/// Where the slices of a body come from: no more of a representation than a long transfer needs.
+#[derive(Debug)]
+pub(super) enum Opened {
+    File(File),
+    Kept(Arc<Representation>),
+}
+
+impl Opened {
+    pub(super) fn segment(&self, range: &Range<u64>) -> Segment<'_> {
+        match self {
+            Self::File(file) => slice(file, range),
+            Self::Kept(representation) => representation.segment(range),
+        }
+    }
+}
+
+fn slice<'a>(file: &'a File, range: &Range<u64>) -> Segment<'a> {
+    Segment::Slice { file, offset: range.start, length: range.end.saturating_sub(range.start) }
+}

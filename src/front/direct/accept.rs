@@ -1,0 +1,301 @@
+//! Who is let in: the listening sockets, how many connections there may be, and what happens when there is no room.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::connection::{Connection, Next, Spare};
+use super::poller::{Interest, Poller};
+use super::{LISTENER, Worker};
+use crate::config::Config;
+use crate::limits;
+
+/// Connections that are accepted in one turn.
+const ACCEPTS: usize = 32;
+/// Connections to make room with that are found in one search.
+const CANDIDATES: usize = 64;
+
+/// The listening sockets and the count of who is inside.
+pub(super) struct Door {
+    listeners: Vec<TcpListener>,
+    most: usize,
+    inside: AtomicUsize,
+    /// Connections of one client at most; 0: any number.
+    most_of_one: usize,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+    /// Nothing is accepted for want of descriptors or memory.
+    paused: AtomicBool,
+}
+
+/// How many connections there may be: as many as the configuration says, if there are two descriptors for each (the socket and
+/// a file). The process is allowed more descriptors if they are wanted (`setrlimit(2)`).
+pub(super) fn room(config: &Config, listeners: usize) -> usize {
+    let others = limits::DESCRIPTORS_SPARE + limits::CACHED_FILES + limits::REFUSALS + config.workers() + listeners;
+    let wanted = (2 * config.max_connections + others) as u64;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let mut allowed = current.unwrap_or(u64::MAX);
+    if allowed < wanted {
+        let more = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+        if setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum }).is_ok() {
+            allowed = more;
+        }
+    }
+    let others = (others as u64).min(allowed / 2);
+    let most = usize::try_from((allowed - others) / 2).unwrap_or(usize::MAX).clamp(1, config.max_connections);
+    if most < config.max_connections {
+        log::info!("{most} connections at once, not {}: {allowed} descriptors are allowed", config.max_connections);
+    }
+    most
+}
+
+impl Door {
+    pub(super) fn new(listeners: Vec<TcpListener>, most: usize, most_of_one: usize) -> Self {
+        Self {
+            listeners,
+            most,
+            inside: AtomicUsize::new(0),
+            most_of_one,
+            clients: Mutex::default(),
+            paused: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins to accept.
+    pub(super) fn open(&self, poller: &Poller) -> io::Result<()> {
+        for (number, listener) in self.listeners.iter().enumerate() {
+            poller.add(listener, LISTENER + number as u64, Interest::Read)?;
+        }
+        Ok(())
+    }
+
+    /// Tries again to accept, after a pause.
+    pub(super) fn reopen(&self, poller: &Poller) {
+        if self.paused.load(Ordering::Acquire) {
+            for (number, listener) in self.listeners.iter().enumerate() {
+                // It fails with the next wait, if it fails.
+                let _ = poller.arm(listener, LISTENER + number as u64, Interest::Read);
+            }
+        }
+    }
+
+    /// Accepts nobody any more.
+    pub(super) fn close(&self, poller: &Poller) {
+        for listener in &self.listeners {
+            poller.remove(listener);
+            // Not every system can; then the socket is closed with the server.
+            let _ = socket2::SockRef::from(listener).shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Counts a client in, unless there are too many from where it comes.
+    fn enter(&self, client: IpAddr) -> bool {
+        if self.most_of_one > 0 {
+            let mut clients = self.clients();
+            let count = clients.entry(network(client)).or_default();
+            if *count >= self.most_of_one {
+                return false;
+            }
+            *count += 1;
+        }
+        self.inside.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Counts a client out, if it counts.
+    pub(super) fn leave(&self, client: Option<IpAddr>) {
+        let Some(client) = client else { return };
+        self.inside.fetch_sub(1, Ordering::Relaxed);
+        if self.most_of_one > 0 {
+            let (client, mut clients) = (network(client), self.clients());
+            let left = clients.get_mut(&client).map(|count| {
+                *count -= 1;
+                *count
+            });
+            if left == Some(0) {
+                clients.remove(&client);
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.inside.load(Ordering::Relaxed) >= self.most
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one household or host has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+        v4 => v4,
+    }
+}
+
+impl Worker {
+    /// Accepts who waits at this listening socket.
+    pub(super) fn accept(&mut self, number: usize) {
+        let shared = Arc::clone(&self.shared);
+        let Some(listener) = shared.door.listeners.get(number) else { return };
+        for _ in 0..ACCEPTS {
+            match accept(listener) {
+                Ok((socket, peer)) => {
+                    if shared.door.paused.swap(false, Ordering::AcqRel) {
+                        log::warn!("connections are accepted again");
+                    }
+                    self.admit(socket, peer);
+                }
+                Err(error) => match Errno::from_io_error(&error) {
+                    Some(Errno::AGAIN) => break,
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                        if self.make_room(Spare::Idle) {
+                            continue;
+                        }
+                        // The socket is not armed: whoever watches tries again.
+                        if !shared.door.paused.swap(true, Ordering::AcqRel) {
+                            log::warn!("no connection can be accepted: {error}; trying again");
+                        }
+                        return;
+                    }
+                    // The one that was to be accepted has gone, or its network (`accept(2)`); after a stop, all have.
+                    _ if shared.stop.is_set() => return,
+                    _ => {}
+                },
+            }
+        }
+        if shared.poller.arm(listener, LISTENER + number as u64, Interest::Read).is_err() {
+            shared.door.paused.store(true, Ordering::Release);
+        }
+    }
+
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+        let shared = Arc::clone(&self.shared);
+        let full = shared.door.is_full() && !self.make_room(Spare::Idle);
+        let counted = !full && shared.door.enter(peer.ip());
+        let mut connection = Box::new(Connection::new(socket, peer, counted, self.now));
+        let Some((number, mut hand)) = shared.connections.reserve() else {
+            // Even those who are told that there is no room are too many.
+            return shared.door.leave(connection.client());
+        };
+        let next = match counted {
+            true => Next::Wait(Interest::Read),
+            false => match connection.refuse(self, b"", 503) {
+                Ok(()) => connection.turn(self),
+                Err(next) => next,
+            },
+        };
+        let interest = match next {
+            Next::Wait(interest) => interest,
+            Next::Close => Interest::Read,
+        };
+        let added = shared.poller.add(connection.socket(), number.into(), interest);
+        *hand = Some(connection);
+        match added {
+            Ok(()) if next != Next::Close => self.put_down(number, hand),
+            _ => self.settle(number, hand, Next::Close),
+        }
+    }
+}
+
+/// The connections that have had longest what is to be spared, the one that has had it longest last.
+pub(super) type Candidates = Mutex<Vec<(Instant, u32)>>;
+
+impl Worker {
+    /// Closes the connection that has had longest what others need, if one has.
+    pub(super) fn make_room(&mut self, spare: Spare) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let candidates = match spare {
+            Spare::Idle => &shared.idle,
+            Spare::Holding => &shared.holding,
+        };
+        let lock = || candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        for searched in [false, true] {
+            if searched {
+                let found = self.longest(spare);
+                *lock() = found;
+            }
+            while let Some((since, number)) = { lock().pop() } {
+                let Some(hand) = shared.connections.take(number) else { continue };
+                // It may have had a request since then, or be another one.
+                if hand.as_ref().and_then(|connection| connection.since(spare)) == Some(since) {
+                    self.settle(number, hand, Next::Close);
+                    return true;
+                }
+                self.put_down(number, hand);
+            }
+        }
+        false
+    }
+
+    fn longest(&mut self, spare: Spare) -> Vec<(Instant, u32)> {
+        let shared = Arc::clone(&self.shared);
+        let mut found = Vec::new();
+        for number in shared.connections.numbers() {
+            let Some(hand) = shared.connections.take(number) else { continue };
+            let since = hand.as_ref().and_then(|connection| connection.since(spare));
+            found.extend(since.map(|since| (since, number)));
+            self.put_down(number, hand);
+        }
+        found.sort_unstable();
+        found.truncate(CANDIDATES);
+        found.reverse();
+        found
+    }
+}
+
+/// Accepts one connection, which does not block.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    use rustix::net::{SocketFlags, acceptfrom_with};
+    let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    // A socket of ours has no other kind of address.
+    let peer = peer.unwrap_or(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0));
+    Ok((socket.into(), peer))
+}
+
+/// Accepts one connection, which does not block.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (socket, peer) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    socket.set_nodelay(true)?;
+    Ok((socket, peer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_an_address_or_a_network() {
+        let network = |address: &str| network(address.parse().unwrap()).to_string();
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+    }
+
+    #[test]
+    fn who_leaves_makes_room_for_another_from_there() {
+        let door = Door::new(Vec::new(), 10, 2);
+        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        assert_eq!([door.enter(one), door.enter(one), door.enter(one), door.enter(other)], [true, true, false, true]);
+        door.leave(None);
+        assert!(!door.enter(one));
+        door.leave(Some(one));
+        assert!(door.enter(one));
+        [one, one, other].iter().for_each(|client| door.leave(Some(*client)));
+        assert!(door.clients().is_empty() && door.inside.load(Ordering::Relaxed) == 0);
+    }
+}

@@ -1,0 +1,575 @@
+//! One connection as plain data, and what a worker does with it in its turn: as much as goes without waiting.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+use tiny_http::Method;
+
+use super::Worker;
+use super::drain::{Framing, Passing};
+use super::head::{self, Expect, Head, Parsed};
+use super::poller::Interest;
+use super::progress::{Demand, Progress, unacknowledged};
+use crate::answer::{Answer, Body, Position, Segment};
+use crate::http::request::Request;
+use crate::limits;
+use crate::send::copy::Failure;
+use crate::send::{self, slice};
+
+/// Requests that a connection is answered in one turn. Who has sent more ahead waits until others had theirs.
+const REQUESTS: usize = 32;
+/// Bytes of a body that are sent in one turn, about.
+const TURN: usize = 1 << 20;
+static EXP_TURN: std::sync::LazyLock<usize> =
+    std::sync::LazyLock::new(|| std::env::var("XTURN").ok().and_then(|v| v.parse().ok()).unwrap_or(TURN));
+/// A body of so many bytes leaves with its head, in one call. It costs less to copy it than to call twice.
+const SMALL: u64 = 32 << 10;
+
+/// A client that is connected.
+pub(super) struct Connection {
+    socket: TcpStream,
+    peer: SocketAddr,
+    /// Whether it counts among those that there may be.
+    counted: bool,
+    state: State,
+    /// When the state, or what it waits for, began.
+    since: Instant,
+    /// What was read and belongs to what comes next.
+    held: Vec<u8>,
+    /// Whether what is held was looked at, and is no whole head.
+    partial: bool,
+    /// Bytes that the socket took from us.
+    sent: u64,
+    /// How the client does, as long as it has not acknowledged everything.
+    progress: Option<Box<Progress>>,
+}
+
+/// What a connection waits for.
+enum State {
+    /// A request, or the rest of its head if something is held.
+    Head,
+    /// The rest of a body that nobody asked for. The request is answered.
+    Body(Passing),
+    /// Room for more of an answer.
+    Sending(Box<Sending>),
+    /// The client's end. It has been told ours, and may send so many bytes until it has noticed.
+    Linger(usize),
+}
+
+/// An answer that is on its way.
+struct Sending {
+    /// What of the head is still to be sent.
+    head: Vec<u8>,
+    body: Body,
+    position: Position,
+    /// Bytes of the body that are still to be sent.
+    left: u64,
+    then: Then,
+    record: Option<Record>,
+}
+
+/// What follows an answer.
+#[derive(Clone, Copy)]
+enum Then {
+    /// The next request, behind this body.
+    Next(Option<Passing>),
+    /// The end.
+    Close,
+    /// The end, with more on its way from the client: if it were closed at once, the answer would be lost.
+    Linger,
+}
+
+/// What is said of a request in the log.
+struct Record {
+    line: String,
+    begun: Instant,
+    /// What of [`Connection::sent`] was sent before.
+    sent: u64,
+}
+
+/// What others may need more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Spare {
+    /// The room of a connection that waits for a request of which nothing has come.
+    Idle,
+    /// The memory of what a connection holds of requests.
+    Holding,
+}
+
+/// What becomes of a connection that can go no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It waits for this.
+    Wait(Interest),
+    /// It is over.
+    Close,
+}
+
+/// Whether a step changed the state, so that there is another one; else what becomes of the connection.
+type Step = Result<(), Next>;
+
+const READ: Step = Err(Next::Wait(Interest::Read));
+const WRITE: Step = Err(Next::Wait(Interest::Write));
+const CLOSE: Step = Err(Next::Close);
+
+impl Connection {
+    pub(super) fn new(socket: TcpStream, peer: SocketAddr, counted: bool, now: Instant) -> Self {
+        Self {
+            socket,
+            peer,
+            counted,
+            state: State::Head,
+            since: now,
+            held: Vec::new(),
+            partial: false,
+            sent: 0,
+            progress: None,
+        }
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// The client that it counts for, if it counts.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.counted.then_some(self.peer.ip())
+    }
+
+    /// Bytes that it holds of requests.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Since when it has what is to be spared, if it has.
+    pub(super) fn since(&self, spare: Spare) -> Option<Instant> {
+        let spared = match spare {
+            Spare::Idle => {
+                let idle = matches!(self.state, State::Head) && self.held.is_empty();
+                idle && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
+            }
+            Spare::Holding => !self.held.is_empty(),
+        };
+        spared.then_some(self.since)
+    }
+
+    /// Goes as far as it can without waiting.
+    pub(super) fn turn(&mut self, worker: &mut Worker) -> Next {
+        let mut input = Input::new(std::mem::take(&mut worker.input), &self.held);
+        worker.shared.held.fetch_sub(self.held.len(), Ordering::Relaxed);
+        self.held = Vec::new();
+        let next = self.go(worker, &mut input);
+        // Behind the last answer nothing is read that would be used.
+        let rest = if matches!(self.state, State::Linger(_)) { b"" } else { input.rest() };
+        if next != Next::Close && !rest.is_empty() {
+            self.held = rest.to_vec();
+            worker.shared.held.fetch_add(rest.len(), Ordering::Relaxed);
+        }
+        worker.input = input.buffer;
+        next
+    }
+
+    fn go(&mut self, worker: &mut Worker, input: &mut Input) -> Next {
+        // After an answer nothing is read ahead: the next request tells of itself.
+        let mut answered = usize::from(!matches!(self.state, State::Head));
+        loop {
+            let step = match self.state {
+                State::Head if answered > 0 && input.rest().is_empty() => READ,
+                // It is ready at once, behind all others that are.
+                State::Head if answered > REQUESTS => WRITE,
+                State::Head => {
+                    answered += 1;
+                    self.read_head(worker, input)
+                }
+                State::Body(_) => self.pass_body(worker, input),
+                State::Sending(_) => self.send(worker),
+                State::Linger(_) => self.linger(worker),
+            };
+            if let Err(next) = step {
+                return next;
+            }
+        }
+    }
+
+    /// Reads a head and begins to answer it.
+    fn read_head(&mut self, worker: &mut Worker, input: &mut Input) -> Step {
+        let mut look = !self.partial && !input.rest().is_empty();
+        loop {
+            if look {
+                match head::parse(input.rest()) {
+                    Parsed::Whole(head, used) => {
+                        self.partial = false;
+                        let step = self.respond(worker, &head, input.rest().len() > used);
+                        input.begin += used;
+                        return step;
+                    }
+                    Parsed::Refused(status) => return self.refuse(worker, input.rest(), status),
+                    Parsed::Partial => self.partial = true,
+                }
+            }
+            if input.is_full() {
+                return self.refuse(worker, input.rest(), head::too_long(input.rest()));
+            }
+            let first = input.rest().is_empty();
+            if first {
+                self.since = worker.now;
+            }
+            match input.receive(&self.socket) {
+                Ok([]) if first => return CLOSE,
+                // Half a head, and nothing more will come.
+                Ok([]) => return self.refuse(worker, input.rest(), 400),
+                // Only the end of a line can make it whole: drop by drop it is not looked at for each drop.
+                Ok(new) => look = new.contains(&b'\n'),
+                Err(Errno::AGAIN) => return READ,
+                Err(_) => return CLOSE,
+            }
+        }
+    }
+
+    fn respond(&mut self, worker: &mut Worker, head: &Head<'_>, more: bool) -> Step {
+        let now = SystemTime::now();
+        let request = &head.request;
+        let too_long = matches!(head.framing, Framing::Length(length) if length > limits::DRAINED as u64);
+        let mut answer = match head.expect {
+            _ if request.target.len() > limits::TARGET => Answer::error(414, request),
+            Expect::Other => Answer::error(417, request),
+            _ => catch_unwind(AssertUnwindSafe(|| worker.shared.site.answer(request, now)))
+                // A defect in one request is the end of that request.
+                .unwrap_or_else(|_| Answer::error(500, request)),
+        };
+        // What would have been fine without the body is refused because of it.
+        if too_long && answer.status.0 < 400 {
+            answer = Answer::error(413, request);
+        }
+        let passing = Passing::new(head.framing);
+        let awaited = passing.is_some() && head.expect == Expect::Continue;
+        let interim = awaited && answer.status.0 < 400;
+        let lasts = head.persistent && !too_long && (interim || !awaited) && !worker.shared.stop.is_set();
+        let then = match lasts {
+            true => Then::Next(passing),
+            false if passing.is_some() || more => Then::Linger,
+            false => Then::Close,
+        };
+        let connection = match lasts {
+            true => (request.version < (1, 1)).then_some("keep-alive"),
+            false => Some("close"),
+        };
+        let status = answer.status.0;
+        let record = log::log_enabled!(log::Level::Debug).then(|| Record {
+            line: format!("{:?} {:?} {status}", head.method, request.target),
+            begun: worker.now,
+            sent: self.sent,
+        });
+        worker.output.clear();
+        if interim {
+            worker.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        send::head(&mut worker.output, &answer, worker.clock.date(now), connection);
+        let left = match request.method {
+            Method::Head => 0,
+            _ => answer.content_length.unwrap_or(0),
+        };
+        self.begin(worker, answer.body, left, then, record)
+    }
+
+    /// Refuses what is no request, and ends the connection behind the answer.
+    pub(super) fn refuse(&mut self, worker: &mut Worker, head: &[u8], status: u16) -> Step {
+        let method = if head.starts_with(b"HEAD ") { &Method::Head } else { &Method::Get };
+        let answer = Answer::error(status, &Request::new(method, ""));
+        log::debug!("{}: refused with {status}", self.peer);
+        worker.output.clear();
+        send::head(&mut worker.output, &answer, worker.clock.date(SystemTime::now()), Some("close"));
+        let left = answer.body.length();
+        self.begin(worker, answer.body, left, Then::Linger, None)
+    }
+
+    /// Sends the head that stands in the worker's buffer, with as much of the body as goes along.
+    fn begin(&mut self, worker: &mut Worker, body: Body, left: u64, then: Then, record: Option<Record>) -> Step {
+        self.progress = None;
+        let output = &mut worker.output;
+        let head = output.len();
+        let mut position = Position::default();
+        if left <= SMALL && head + left as usize <= output.capacity() {
+            if let Err(error) = append(output, &body, &mut position, left) {
+                return self.end(worker, then, record, Err(Failure::Source(error)));
+            }
+        }
+        let taken = output.len() - head;
+        let more = left > taken as u64;
+        match slice::bytes(&self.socket, output, more) {
+            Ok(count) => {
+                let count = count.unwrap_or(0);
+                self.sent += count as u64;
+                if count == output.len() && !more {
+                    return self.end(worker, then, record, Ok(()));
+                }
+                let behind = count.saturating_sub(head);
+                if behind < taken {
+                    position = body.position(behind as u64);
+                }
+                let head = output.get(count..head).unwrap_or_default().to_vec();
+                let left = left - behind as u64;
+                self.state = State::Sending(Box::new(Sending { head, body, position, left, then, record }));
+                Ok(())
+            }
+            Err(failure) => self.end(worker, then, record, Err(failure)),
+        }
+    }
+
+    /// Sends more of an answer.
+    fn send(&mut self, worker: &mut Worker) -> Step {
+        let State::Sending(sending) = &mut self.state else { return Ok(()) };
+        let mut turn = *EXP_TURN;
+        let outcome = loop {
+            if sending.head.is_empty() && sending.left == 0 {
+                break Ok(());
+            }
+            if turn == 0 {
+                return WRITE;
+            }
+            match sending.some(&self.socket, turn, &mut worker.output) {
+                Ok(Some(count)) => {
+                    self.sent += count as u64;
+                    turn = turn.saturating_sub(count);
+                }
+                Ok(None) => return WRITE,
+                Err(failure) => break Err(failure),
+            }
+        };
+        let (then, record) = (sending.then, sending.record.take());
+        self.end(worker, then, record, outcome)
+    }
+
+    /// What follows an answer that was sent, or cannot be sent to its end.
+    fn end(&mut self, worker: &Worker, then: Then, record: Option<Record>, outcome: Result<(), Failure>) -> Step {
+        self.report(record, &outcome);
+        self.since = worker.now;
+        self.state = match then {
+            _ if outcome.is_err() => return CLOSE,
+            Then::Close => return CLOSE,
+            Then::Next(None) => State::Head,
+            Then::Next(Some(passing)) => State::Body(passing),
+            Then::Linger => {
+                // An end that does not arrive is none that could be waited for.
+                if self.socket.shutdown(Shutdown::Write).is_err() {
+                    return CLOSE;
+                }
+                State::Linger(limits::DRAINED)
+            }
+        };
+        Ok(())
+    }
+
+    fn report(&self, record: Option<Record>, outcome: &Result<(), Failure>) {
+        let Some(Record { line, begun, sent }) = record else { return };
+        let outcome = match outcome {
+            Ok(()) => format!("{} bytes", self.sent - sent),
+            Err(Failure::Source(error)) => format!("not finished: {error}"),
+            Err(Failure::Client(error)) => format!("the client did not take it: {error}"),
+        };
+        log::debug!("{} {line} {outcome} in {:?}", self.peer, begun.elapsed());
+    }
+
+    /// Passes over the body of a request.
+    fn pass_body(&mut self, worker: &Worker, input: &mut Input) -> Step {
+        let State::Body(passing) = &mut self.state else { return Ok(()) };
+        loop {
+            match passing.pass(input.rest()) {
+                Ok(used) => input.begin += used,
+                // Where the next request begins is not certain, or too far.
+                Err(_) => return self.end(worker, Then::Linger, None, Ok(())),
+            }
+            if passing.is_over() {
+                return self.end(worker, Then::Next(None), None, Ok(()));
+            }
+            match input.receive(&self.socket) {
+                Ok([]) => return CLOSE,
+                Ok(_) => {}
+                Err(Errno::AGAIN) => return READ,
+                Err(_) => return CLOSE,
+            }
+        }
+    }
+
+    /// Reads and throws away until the client has seen the end.
+    fn linger(&mut self, worker: &mut Worker) -> Step {
+        let State::Linger(left) = &mut self.state else { return Ok(()) };
+        worker.output.resize(worker.output.capacity(), 0);
+        loop {
+            match receive(&self.socket, &mut worker.output) {
+                Ok(count @ 1..) if count <= *left => *left -= count,
+                Err(Errno::AGAIN) => return READ,
+                _ => return CLOSE,
+            }
+        }
+    }
+
+    /// Ends what has lasted too long. None if the connection may stay as it is.
+    pub(super) fn overdue(&mut self, worker: &mut Worker) -> Option<Next> {
+        let waited = worker.now.saturating_duration_since(self.since);
+        let config = &worker.shared.config;
+        match self.state {
+            State::Head if self.held.is_empty() => {
+                // It may still be reading the last answer.
+                let over = waited >= config.idle_timeout && self.is_too_slow(worker).unwrap_or(true);
+                over.then_some(Next::Close)
+            }
+            State::Head if waited < config.head_timeout => None,
+            State::Head => Some(match self.refuse(worker, b"", 408) {
+                Ok(()) => self.turn(worker),
+                Err(next) => next,
+            }),
+            State::Body(_) | State::Linger(_) => (waited >= limits::DRAIN_TIMEOUT).then_some(Next::Close),
+            State::Sending(_) => (self.is_too_slow(worker) == Some(true)).then(|| self.cut()),
+        }
+    }
+
+    /// Ends a transfer to a client that is too slow.
+    fn cut(&mut self) -> Next {
+        // What lies in the socket's buffer is dropped at once: the client would not take it.
+        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        if let State::Sending(sending) = &mut self.state {
+            let slow = io::Error::new(ErrorKind::TimedOut, "it is too slow");
+            let record = sending.record.take();
+            self.report(record, &Err(Failure::Client(slow)));
+        }
+        Next::Close
+    }
+
+    /// Whether the client acknowledges too little of what it was sent. None if it has acknowledged everything.
+    fn is_too_slow(&mut self, worker: &Worker) -> Option<bool> {
+        let config = &worker.shared.config;
+        let demand = Demand { stall_timeout: config.stall_timeout, min_rate: config.min_rate };
+        // Where nobody knows what was acknowledged, what the socket took has to do.
+        let unacknowledged = unacknowledged(&self.socket);
+        if unacknowledged == Some(0) || (unacknowledged.is_none() && !matches!(self.state, State::Sending(_))) {
+            self.progress = None;
+            return None;
+        }
+        let acknowledged = self.sent.saturating_sub(unacknowledged.unwrap_or(0));
+        match &mut self.progress {
+            Some(progress) => Some(!progress.is_enough(acknowledged, worker.now, demand)),
+            none => {
+                *none = Some(Box::new(Progress::new(acknowledged, worker.now)));
+                Some(false)
+            }
+        }
+    }
+
+    /// Lets a connection that waits for a request go on to its end: what has come already is still answered.
+    pub(super) fn hang_up(&self) {
+        if matches!(self.state, State::Head) {
+            // It fails for who has gone already.
+            let _ = self.socket.shutdown(Shutdown::Read);
+        }
+    }
+}
+
+impl Sending {
+    /// Sends some bytes: how many, none if the socket is full.
+    fn some(&mut self, socket: &TcpStream, most: usize, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
+        if !self.head.is_empty() {
+            let sent = slice::bytes(socket, &self.head, self.left > 0)?;
+            self.head.drain(..sent.unwrap_or(0));
+            return Ok(sent);
+        }
+        let segment = self.body.segment(self.position.segment);
+        let at = self.position.offset;
+        let length = segment.as_ref().map_or(0, Segment::length);
+        let sent = match segment {
+            Some(Segment::Bytes(bytes)) => {
+                let bytes = bytes.get(at as usize..).unwrap_or_default();
+                slice::bytes(socket, bytes, self.left > bytes.len() as u64)?
+            }
+            Some(Segment::Slice { file, offset, length }) => {
+                let count = usize::try_from(length.saturating_sub(at)).unwrap_or(usize::MAX).min(most);
+                slice::slice(socket, file, offset + at, count, buffer)?
+            }
+            None => return Err(Failure::Source(io::Error::other("the body is shorter than was said"))),
+        };
+        let count = sent.unwrap_or(0) as u64;
+        self.left = self.left.saturating_sub(count);
+        self.position.offset += count;
+        if self.position.offset >= length {
+            self.position = Position { segment: self.position.segment + 1, offset: 0 };
+        }
+        Ok(sent)
+    }
+}
+
+/// Appends so many bytes of a body.
+fn append(output: &mut Vec<u8>, body: &Body, position: &mut Position, left: u64) -> io::Result<()> {
+    if let Some(Segment::Bytes(bytes)) = body.segment(0) {
+        if bytes.len() as u64 == left {
+            output.extend_from_slice(&bytes);
+            *position = Position { segment: 1, offset: 0 };
+            return Ok(());
+        }
+    }
+    let mut filled = output.len();
+    output.resize(filled + left as usize, 0);
+    while let Some(rest) = output.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match body.read(position, rest) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What has come of a connection and is not used yet, in the buffer of a worker.
+struct Input {
+    buffer: Vec<u8>,
+    begin: usize,
+    end: usize,
+}
+
+impl Input {
+    fn new(mut buffer: Vec<u8>, held: &[u8]) -> Self {
+        // After a panic there is none.
+        buffer.resize(limits::HEAD, 0);
+        let end = held.len().min(buffer.len());
+        if let (Some(room), Some(held)) = (buffer.get_mut(..end), held.get(..end)) {
+            room.copy_from_slice(held);
+        }
+        Self { buffer, begin: 0, end }
+    }
+
+    fn rest(&self) -> &[u8] {
+        self.buffer.get(self.begin..self.end).unwrap_or_default()
+    }
+
+    fn is_full(&self) -> bool {
+        self.end - self.begin == self.buffer.len()
+    }
+
+    /// Reads what has come: nothing at its end.
+    fn receive(&mut self, socket: &TcpStream) -> Result<&[u8], Errno> {
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, 0);
+        } else if self.end == self.buffer.len() {
+            self.buffer.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, self.end - self.begin);
+        }
+        let before = self.end;
+        self.end += receive(socket, self.buffer.get_mut(before..).unwrap_or_default())?;
+        Ok(self.buffer.get(before..self.end).unwrap_or_default())
+    }
+}
+
+fn receive(socket: &TcpStream, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
+            Ok((count, _)) => return Ok(count),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

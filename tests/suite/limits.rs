@@ -1,0 +1,651 @@
+//! Bounds of the direct front that a client may meet: connections, time, the rate of a transfer, workers; and the cache,
+//! which has a bound but no moment at which it is out of date.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use brooklet::{Config, Front, Server};
+
+use crate::client::{Client, Response, get, request};
+use crate::program::within_reason;
+use crate::site::{Folder, NEVER, OLD, Serving, date, fronts, noise};
+
+const DIRECT: Front = Front::Direct;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+/// More than the sockets of both ends take.
+const LARGE: usize = 16 * MIB;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// What a slow client does between two bites.
+const PAUSE: Duration = Duration::from_millis(50);
+
+fn site() -> Folder {
+    let folder = Folder::new();
+    folder.file("small", "small").file("large", noise(1, LARGE));
+    folder
+}
+
+fn is_served(address: SocketAddr) -> bool {
+    Client::try_get(address, "/small").is_ok_and(|answer| answer.body == b"small")
+}
+
+/// Holds that this is asked to come again, and nothing else.
+fn assert_full(client: &mut Client, name: &str) {
+    let answer = client.exchange(get("/small"));
+    let again = answer.field("Retry-After").map(str::parse::<u32>);
+    assert_eq!((answer.status, again.is_some_and(|after| after.is_ok())), (503, true), "{name}: {answer:?}");
+    assert_eq!(client.whole_rest().unwrap(), b"", "{name}");
+}
+
+/// A client of a large file that reads nothing but its head.
+fn stalled(address: SocketAddr) -> Client {
+    let mut client = Client::with_small_window(address);
+    client.send(get("/large"));
+    assert_eq!(client.receive_head().length(), Some(LARGE));
+    client
+}
+
+/// Waits until so much time has gone by since then.
+fn wait_since(begun: Instant, time: Duration) {
+    std::thread::sleep(time.saturating_sub(begun.elapsed()));
+}
+
+/// Takes the body of the large file, one bite after the other with a pause behind each, until it is whole or enough.
+fn nibble(client: &mut Client, (bite, pause): Pace, enough: impl Fn(&Client) -> bool) -> Vec<u8> {
+    let mut came = Vec::with_capacity(LARGE);
+    while came.len() < LARGE && !enough(client) {
+        match client.take(bite.min(LARGE - came.len())) {
+            Ok(bytes) => came.extend(bytes),
+            Err(_) => break,
+        }
+        std::thread::sleep(pause);
+    }
+    came
+}
+
+/// Bytes at once, and the pause behind them.
+type Pace = (usize, Duration);
+
+#[test]
+fn a_newcomer_takes_the_place_of_who_has_been_idle_longest() {
+    let folder = site();
+    let config = Config { max_connections: 4, ..Serving::config(DIRECT, &folder) };
+    let serving = Serving::with(config.clone());
+    let idle = |client: &mut Client| {
+        assert_eq!(client.exchange(get("/small")).body, b"small");
+        // So that nobody has been idle as long as the next.
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let mut clients: Vec<_> = (0..4)
+        .map(|_| {
+            let mut client = serving.client();
+            idle(&mut client);
+            client
+        })
+        .collect();
+    // Now it is the second.
+    idle(&mut clients[0]);
+    let mut newcomer = serving.client();
+    idle(&mut newcomer);
+    assert_eq!(clients.remove(1).whole_rest().unwrap(), b"");
+    clients.push(newcomer);
+    clients.iter_mut().for_each(idle);
+    drop(clients);
+
+    // Who has never said a word is idle, too.
+    let serving = Serving::with(config);
+    let silent: Vec<_> = (0..4).map(|_| serving.client()).collect();
+    let mut newcomer = serving.client();
+    idle(&mut newcomer);
+    assert_eq!(silent.iter().filter(|client| client.is_held()).count(), 3);
+}
+
+#[test]
+fn where_all_are_busy_a_newcomer_is_asked_to_come_again() {
+    let folder = site();
+    let serving = Serving::with(Config { max_connections: 4, ..Serving::config(DIRECT, &folder) });
+    let mut busy: Vec<_> = (0..4).map(|_| stalled(serving.address)).collect();
+    for _ in 0..10 {
+        assert_full(&mut serving.client(), "the fifth");
+    }
+    drop(busy.pop());
+    within_reason("a place is free", || is_served(serving.address).then_some(()));
+    // And those who were there first lose nothing.
+    let content = noise(1, LARGE);
+    for client in &mut busy {
+        assert!(client.take(LARGE).unwrap() == content);
+    }
+}
+
+#[test]
+fn one_client_has_its_share_of_connections_and_no_more() {
+    let folder = site();
+    let mut bind = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
+    match TcpListener::bind("[::1]:0") {
+        Ok(_) => bind.push(Ipv6Addr::LOCALHOST.into()),
+        Err(error) => eprintln!("skipped: there is no IPv6 here ({error})"),
+    }
+    let server =
+        Server::bind(Config { bind, max_connections_per_client: 2, ..Serving::config(DIRECT, &folder) }).unwrap();
+    let addresses = server.addresses().to_vec();
+    let serving = Serving::run(server);
+    let of = |source: [u8; 4]| Client::from(source, serving.address);
+    let mut held = [of([127, 0, 0, 1]), of([127, 0, 0, 1])];
+    for client in &mut held {
+        assert_eq!(client.exchange(get("/small")).body, b"small");
+    }
+    assert_full(&mut of([127, 0, 0, 1]), "the third");
+    assert_eq!(of([127, 0, 0, 2]).exchange(get("/small")).body, b"small", "another client");
+    if let Some(address) = addresses.get(1) {
+        let mut others = [Client::connect(*address), Client::connect(*address)];
+        for client in &mut others {
+            assert_eq!(client.exchange(get("/small")).body, b"small", "IPv6");
+        }
+        assert_full(&mut Client::connect(*address), "IPv6, the third");
+    }
+    for client in &mut held {
+        assert_eq!(client.exchange(get("/small")).body, b"small", "the first two have lost nothing");
+    }
+    let [gone, mut other] = held;
+    drop(gone);
+    within_reason("it may come again", || is_served(serving.address).then_some(()));
+    assert_eq!(other.exchange(get("/small")).body, b"small");
+}
+
+#[test]
+fn each_ipv4_address_counts_for_itself_at_an_ipv6_socket() {
+    if let Err(error) = TcpListener::bind("[::]:0") {
+        eprintln!("skipped: there is no IPv6 here ({error})");
+        return;
+    }
+    let folder = site();
+    let bind = vec![Ipv6Addr::UNSPECIFIED.into()];
+    let serving = Serving::with(Config { bind, max_connections_per_client: 1, ..Serving::config(DIRECT, &folder) });
+    // There it has an address in the network of `::`, as has `::1`.
+    let ipv4 = SocketAddr::from((Ipv4Addr::LOCALHOST, serving.address.port()));
+    let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, serving.address.port()));
+    let mut held = [Client::from([127, 0, 0, 1], ipv4), Client::from([127, 0, 0, 2], ipv4), Client::connect(ipv6)];
+    for client in &mut held {
+        assert_eq!(client.exchange(get("/small")).body, b"small");
+    }
+    for (name, address) in [("IPv4", ipv4), ("IPv6", ipv6)] {
+        assert_full(&mut Client::connect(address), name);
+    }
+}
+
+#[test]
+fn a_head_has_its_time_from_its_first_byte_to_its_last() {
+    let folder = site();
+    let head_timeout = Duration::from_millis(300);
+    let serving = Serving::with(Config { head_timeout, ..Serving::config(DIRECT, &folder) });
+    let (mut silent, mut kept, mut stuck, mut second) =
+        (serving.client(), serving.client(), serving.client(), serving.client());
+    assert_eq!(kept.exchange(get("/small")).body, b"small");
+    let begun = Instant::now();
+    stuck.send("GET /small HTTP/1.1\r\nHost: loc");
+    second.send(get("/small") + "GET /small HT");
+    let mut dripping = serving.client();
+    let endless = "GET /small HTTP/1.1\r\nHost: localhost\r\n".chars().chain("X: y\r\n".chars().cycle());
+    for c in endless {
+        dripping.send(c.to_string());
+        if dripping.hears_within(Duration::from_millis(50)) {
+            break;
+        }
+        assert!(begun.elapsed() < NEVER, "what drips in gives it no more time");
+    }
+    let time = begun.elapsed();
+    assert!(time >= head_timeout, "cut after {time:?}");
+    assert_eq!(second.receive().body, b"small");
+    for (name, client) in [("dripping", &mut dripping), ("stuck", &mut stuck), ("the second request", &mut second)] {
+        assert_eq!(client.receive().status, 408, "{name}");
+        assert_eq!(client.whole_rest().unwrap(), b"", "{name}");
+    }
+    // Who has not begun has no head that takes long.
+    wait_since(begun, 4 * head_timeout);
+    for (name, client) in [("silent", &mut silent), ("silent since its answer", &mut kept)] {
+        assert_eq!(client.exchange(get("/small")).body, b"small", "{name}");
+    }
+}
+
+#[test]
+fn silence_is_an_end_and_a_slow_transfer_is_no_silence() {
+    let folder = site();
+    let (content, medium) = (noise(1, LARGE), noise(2, 100_000));
+    folder.file("medium", &medium);
+    let serving = Serving::with(Config { idle_timeout: SECOND, ..Serving::config(DIRECT, &folder) });
+    let (address, longer) = (serving.address, 5 * SECOND / 2);
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut silent = Client::connect(address);
+            let mut kept = Client::connect(address);
+            assert_eq!(kept.exchange(get("/small")).body, b"small");
+            for (name, client) in [("silent", &mut silent), ("silent since its answer", &mut kept)] {
+                assert_eq!(client.whole_rest().unwrap(), b"", "{name}");
+                assert!(begun.elapsed() >= SECOND, "{name}");
+            }
+        });
+        scope.spawn(|| {
+            let mut slow = stalled(address);
+            let mut body = nibble(&mut slow, (4 * KIB, PAUSE), |_| begun.elapsed() >= longer);
+            body.extend(slow.take(LARGE - body.len()).expect("a slow transfer goes on"));
+            assert!(body == content, "slow");
+        });
+        scope.spawn(|| {
+            let mut standing = stalled(address);
+            wait_since(begun, longer);
+            assert!(standing.take(LARGE).expect("a transfer has the stall timeout") == content, "standing");
+        });
+        // All of it is in the sockets, so the server has nothing more to do with it.
+        scope.spawn(|| {
+            let mut slow = Client::with_small_window(address);
+            slow.send(get("/medium"));
+            assert_eq!(slow.receive_head().length(), Some(medium.len()));
+            let mut body = Vec::new();
+            while begun.elapsed() < longer {
+                body.extend(slow.take(1000).expect("what is on its way arrives"));
+                std::thread::sleep(PAUSE);
+            }
+            body.extend(slow.take(medium.len() - body.len()).expect("what is on its way arrives"));
+            assert!(body == medium, "slow, and all in the sockets");
+        });
+    });
+}
+
+/// Beside a client that stands still, which is cut, two that are as fast as told get every byte, for so long at least and
+/// until the first is cut. When that was.
+fn who_stands_still_is_cut(config: Config, paces: [Pace; 2], least: Duration) -> Duration {
+    let content = noise(1, LARGE);
+    let patience = 3 * config.stall_timeout + NEVER;
+    let serving = Serving::with(config);
+    let (address, over) = (serving.address, AtomicBool::new(false));
+    let steady = |pace: Pace| {
+        while !over.load(Ordering::Relaxed) {
+            let mut client = stalled(address);
+            let mut body = nibble(&mut client, pace, |_| over.load(Ordering::Relaxed));
+            body.extend(client.take(LARGE - body.len()).unwrap_or_else(|error| panic!("{pace:?} is cut: {error}")));
+            assert!(body == content, "{pace:?}");
+        }
+    };
+    std::thread::scope(|scope| {
+        let steady = &steady;
+        for pace in paces {
+            scope.spawn(move || steady(pace));
+        }
+        let begun = Instant::now();
+        let mut standing = stalled(address);
+        while standing.is_held() && begun.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let cut = begun.elapsed();
+        wait_since(begun, least);
+        // First of all, so that the others end whatever is wrong.
+        over.store(true, Ordering::Relaxed);
+        let rest = standing.rest();
+        assert!(rest.len() < LARGE && content.starts_with(&rest), "{} bytes came", rest.len());
+        cut
+    })
+}
+
+#[test]
+fn only_who_stands_still_is_cut() {
+    let folder = site();
+    let config = Config { stall_timeout: SECOND, ..Serving::config(DIRECT, &folder) };
+    let paces = [(4 * KIB, PAUSE), (LARGE, Duration::ZERO)];
+    let cut = who_stands_still_is_cut(config, paces, 4 * SECOND);
+    assert!((SECOND..NEVER).contains(&cut), "after {cut:?}");
+}
+
+#[test]
+#[ignore = "slow: make slow runs it"]
+fn only_who_stands_still_is_cut_with_the_usual_timeouts() {
+    let folder = site();
+    let config = Serving::config(DIRECT, &folder);
+    assert_eq!((config.stall_timeout, config.min_rate), (30 * SECOND, 256));
+    // 1 KB and 200 KB in a second.
+    let paces = [(256, SECOND / 4), (20_000, SECOND / 10)];
+    let cut = who_stands_still_is_cut(config, paces, 120 * SECOND);
+    assert!((30 * SECOND..70 * SECOND).contains(&cut), "after {cut:?}");
+}
+
+#[test]
+fn who_takes_too_little_is_cut_if_a_rate_is_asked_for() {
+    let folder = site();
+    let content = noise(1, LARGE);
+    let with_rate =
+        |min_rate| Serving::with(Config { min_rate, stall_timeout: SECOND, ..Serving::config(DIRECT, &folder) });
+    let (strict, lenient) = (with_rate(100_000), with_rate(0));
+    let pace = (KIB, SECOND / 10);
+    let (strict_address, lenient_address) = (strict.address, lenient.address);
+    let (begun, over) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = stalled(strict_address);
+            let mut came = nibble(&mut client, pace, |client| !client.is_held() || begun.elapsed() > NEVER);
+            wait_since(begun, 4 * SECOND);
+            over.store(true, Ordering::Relaxed);
+            came.extend(client.rest());
+            assert!(came.len() < LARGE && content.starts_with(&came), "{} bytes came", came.len());
+        });
+        scope.spawn(|| {
+            let mut client = stalled(lenient_address);
+            let mut came = nibble(&mut client, pace, |_| over.load(Ordering::Relaxed));
+            came.extend(client.take(LARGE - came.len()).expect("no rate is asked for"));
+            assert!(came == content, "no rate is asked for");
+        });
+    });
+}
+
+#[test]
+fn one_worker_is_enough_for_fifty_who_stand_still() {
+    let folder = site();
+    let content = noise(1, LARGE);
+    let serving = Serving::with(Config { workers: Some(1), ..Serving::config(DIRECT, &folder) });
+    let mut standing: Vec<_> = (0..50).map(|_| stalled(serving.address)).collect();
+    for _ in 0..10 {
+        assert_eq!(serving.get("/small").body, b"small");
+    }
+    assert!(serving.get("/large").body == content, "a long transfer");
+    // And those go on as soon as they wish.
+    assert!(standing[17].take(LARGE).unwrap() == content, "who stood still");
+}
+
+/// What is done to a file between two requests, and what is asked for.
+struct Case {
+    name: &'static str,
+    file: &'static str,
+    target: &'static str,
+    change: fn(&Change<'_>) -> Outcome,
+}
+
+impl Case {
+    const fn of_file(name: &'static str, change: fn(&Change<'_>) -> Outcome) -> Self {
+        Self { name, file: "file", target: "file", change }
+    }
+
+    const fn of_index(name: &'static str, change: fn(&Change<'_>) -> Outcome) -> Self {
+        Self { name, file: "index.html", target: "", change }
+    }
+
+    /// Asks for the file by way of a link beside it.
+    const fn of_link(name: &'static str, change: fn(&Change<'_>) -> Outcome) -> Self {
+        Self { name, file: "file", target: "link", change }
+    }
+}
+
+/// Where a change takes place: `CASE/SIZE/deep/FILE`. `CASE/SIZE-twin/deep/FILE` has other content, as long and as old.
+struct Change<'a> {
+    root: &'a Folder,
+    /// `CASE/SIZE`
+    above: &'a str,
+    file: &'a str,
+    old: &'a [u8],
+    new: &'a [u8],
+}
+
+/// What is to be served then.
+enum Outcome {
+    Body(Vec<u8>),
+    Status(u16),
+}
+use Outcome::{Body, Status};
+
+impl Change<'_> {
+    /// The folder of the file.
+    fn deep(&self) -> String {
+        format!("{}/deep", self.above)
+    }
+
+    fn name(&self) -> String {
+        format!("{}/{}", self.deep(), self.file)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.root.path(self.name())
+    }
+
+    fn link(&self) -> PathBuf {
+        self.root.path(format!("{}/link", self.deep()))
+    }
+
+    /// The twin of `CASE/SIZE`.
+    fn twin(&self) -> String {
+        format!("{}-twin", self.above)
+    }
+
+    fn deep_twin(&self) -> String {
+        format!("{}/deep", self.twin())
+    }
+
+    fn name_of_twin(&self) -> String {
+        format!("{}/{}", self.deep_twin(), self.file)
+    }
+
+    /// A place beside the root.
+    fn outside(&self) -> String {
+        format!("../{}", self.above.replace('/', "-"))
+    }
+
+    /// A link at this place, so many folders beneath the root, to what has that path seen from the root.
+    fn link_from(&self, depth: usize, place: impl AsRef<Path>, to: &str) {
+        symlink("../".repeat(depth) + to, self.root.path(place)).unwrap();
+    }
+
+    fn is_new(&self) -> Outcome {
+        Body(self.new.to_vec())
+    }
+
+    fn rename(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
+        std::fs::rename(self.root.path(from), self.root.path(to)).unwrap();
+    }
+
+    /// The one folder takes the name of the other.
+    fn swap(&self, one: &str, other: &str) {
+        self.rename(one, "swapped");
+        self.rename(other, one);
+        self.rename("swapped", other);
+    }
+
+    fn set_length(&self, length: usize) {
+        OpenOptions::new().write(true).open(self.path()).unwrap().set_len(length as u64).unwrap();
+    }
+}
+
+/// What can happen to a file between two requests.
+const CASES: &[Case] = &[
+    Case::of_file("written over", |c| {
+        std::fs::write(c.path(), c.new).unwrap();
+        c.is_new()
+    }),
+    Case::of_file("written over, and given its time back", |c| {
+        std::fs::write(c.path(), c.new).unwrap();
+        date(&c.path(), SystemTime::UNIX_EPOCH + OLD);
+        c.is_new()
+    }),
+    Case::of_file("replaced by a rename", |c| {
+        c.rename(c.name_of_twin(), c.name());
+        c.is_new()
+    }),
+    Case::of_file("replaced, removed before", |c| {
+        std::fs::remove_file(c.path()).unwrap();
+        c.root.file(c.name(), c.new);
+        c.is_new()
+    }),
+    Case::of_file("truncated", |c| {
+        c.set_length(c.old.len() / 2);
+        Body(c.old[..c.old.len() / 2].to_vec())
+    }),
+    Case::of_file("truncated, and given its time back", |c| {
+        c.set_length(c.old.len() - 1);
+        date(&c.path(), SystemTime::UNIX_EPOCH + OLD);
+        Body(c.old[..c.old.len() - 1].to_vec())
+    }),
+    Case::of_file("emptied", |c| {
+        c.set_length(0);
+        Body(Vec::new())
+    }),
+    Case::of_file("grown", |c| {
+        OpenOptions::new().append(true).open(c.path()).unwrap().write_all(b"more").unwrap();
+        Body([c.old, b"more"].concat())
+    }),
+    Case::of_file("removed", |c| {
+        std::fs::remove_file(c.path()).unwrap();
+        Status(404)
+    }),
+    Case::of_file("made unreadable", |c| {
+        std::fs::set_permissions(c.path(), std::fs::Permissions::from_mode(0o000)).unwrap();
+        // Root may read everything.
+        if rustix::process::geteuid().is_root() { Body(c.old.to_vec()) } else { Status(403) }
+    }),
+    Case::of_file("replaced by a folder", |c| {
+        std::fs::remove_file(c.path()).unwrap();
+        c.root.folder(c.name());
+        Status(301)
+    }),
+    Case::of_file("replaced by a link that leads out", |c| {
+        std::fs::remove_file(c.path()).unwrap();
+        c.root.file(c.outside(), c.old);
+        c.link_from(3, c.name(), &c.outside());
+        Status(404)
+    }),
+    Case::of_file("moved out, and replaced by a link to it", |c| {
+        c.rename(c.name(), c.outside());
+        c.link_from(3, c.name(), &c.outside());
+        Status(404)
+    }),
+    Case::of_file("replaced by a link to another", |c| {
+        std::fs::remove_file(c.path()).unwrap();
+        c.link_from(3, c.name(), &c.name_of_twin());
+        c.is_new()
+    }),
+    Case::of_file("its folder moved out", |c| {
+        c.rename(c.deep(), c.outside());
+        Status(404)
+    }),
+    Case::of_file("its folder moved out, and replaced by a link to it", |c| {
+        c.rename(c.deep(), c.outside());
+        c.link_from(2, c.deep(), &c.outside());
+        Status(404)
+    }),
+    Case::of_file("the folder above moved out, and replaced by a link to it", |c| {
+        c.rename(c.above, c.outside());
+        c.link_from(1, c.above, &c.outside());
+        Status(404)
+    }),
+    Case::of_file("its folder moved out, and replaced by a whole link to it", |c| {
+        c.rename(c.deep(), c.outside());
+        symlink(c.root.path(c.outside()), c.root.path(c.deep())).unwrap();
+        Status(404)
+    }),
+    Case::of_file("its folder made a dotfile", |c| {
+        c.rename(c.deep(), format!("{}/.deep", c.above));
+        Status(404)
+    }),
+    Case::of_file("its folder swapped for its twin", |c| {
+        c.swap(&c.deep(), &c.deep_twin());
+        c.is_new()
+    }),
+    Case::of_file("the folder above swapped for its twin", |c| {
+        c.swap(c.above, &c.twin());
+        c.is_new()
+    }),
+    Case::of_file("its folder replaced by a link to its twin", |c| {
+        c.rename(c.deep(), c.outside());
+        c.link_from(2, c.deep(), &c.deep_twin());
+        c.is_new()
+    }),
+    Case {
+        name: "made where none was",
+        file: "file",
+        target: "later",
+        change: |c| {
+            c.root.file(format!("{}/later", c.deep()), c.new);
+            c.is_new()
+        },
+    },
+    Case::of_index("an index written over", |c| {
+        std::fs::write(c.path(), c.new).unwrap();
+        c.is_new()
+    }),
+    Case::of_index("an index replaced by a rename", |c| {
+        c.rename(c.name_of_twin(), c.name());
+        c.is_new()
+    }),
+    Case::of_index("an index whose folder is swapped for its twin", |c| {
+        c.swap(&c.deep(), &c.deep_twin());
+        c.is_new()
+    }),
+    Case::of_link("a link that is made to lead elsewhere", |c| {
+        std::fs::remove_file(c.link()).unwrap();
+        c.link_from(3, c.link(), &c.name_of_twin());
+        c.is_new()
+    }),
+    Case::of_link("a link that is made to lead out", |c| {
+        std::fs::remove_file(c.link()).unwrap();
+        c.root.file(c.outside(), c.old);
+        c.link_from(3, c.link(), &c.outside());
+        Status(404)
+    }),
+    Case::of_link("the file behind a link, written over", |c| {
+        std::fs::write(c.path(), c.new).unwrap();
+        c.is_new()
+    }),
+];
+
+#[test]
+fn what_is_in_the_cache_is_never_out_of_date() {
+    const SIZES: [usize; 3] = [10, 5 * KIB, 100_000];
+    let caches = [Config::default().cache, 0];
+    // All are made together, so that they are old enough together.
+    let worlds: Vec<_> = fronts()
+        .flat_map(|front| caches.map(|cache| (Config { cache, front, ..Config::default() }, Folder::new())))
+        .collect();
+    let contents = SIZES.map(|size| (size, noise(1, size), noise(2, size)));
+    let all = || {
+        CASES.iter().enumerate().flat_map(|(number, case)| contents.iter().map(move |content| (number, case, content)))
+    };
+    for (_, folder) in &worlds {
+        for (number, Case { file, target, .. }, (size, old, new)) in all() {
+            folder
+                .file(format!("{number}/{size}/deep/{file}"), old)
+                .file(format!("{number}/{size}-twin/deep/{file}"), new);
+            if *target == "link" {
+                folder.link(format!("{number}/{size}/deep/link"), file);
+            }
+        }
+    }
+    // What has changed just now is kept by no cache.
+    std::thread::sleep(5 * SECOND / 2);
+    for (Config { front, cache, .. }, folder) in &worlds {
+        let serving = Serving::with(Config { cache: *cache, ..Serving::config(*front, folder) });
+        let mut client = serving.client();
+        for (number, Case { name, file, target, change }, (size, old, new)) in all() {
+            let above = &*format!("{number}/{size}");
+            let target = format!("/{above}/deep/{target}");
+            let mut expect = |outcome: &Outcome, when: &str| {
+                let what = format!("{name}, {size} bytes, {front:?}, a cache of {cache}: {when}");
+                for method in ["GET", "HEAD", "GET"] {
+                    let Response { status, body, .. } = &client.exchange(request(method, &target, &[]));
+                    match outcome {
+                        Status(expected) => assert_eq!(status, expected, "{what}"),
+                        Body(_) if method == "HEAD" => assert_eq!(*status, 200, "{what}"),
+                        Body(expected) => {
+                            assert_eq!((*status, body.len()), (200, expected.len()), "{what}");
+                            assert!(body == expected, "{what}");
+                        }
+                    }
+                }
+            };
+            expect(&if target.ends_with("later") { Status(404) } else { Body(old.clone()) }, "before");
+            let outcome = change(&Change { root: folder, above, file, old, new });
+            expect(&outcome, "behind");
+        }
+    }
+}
