@@ -114,11 +114,18 @@ fn command() -> Command {
                 .help("A copy buffer, 4K to 1M: one for each worker"),
         )
         .arg(
+            flag("send-buffer", "BROOKLET_SEND_BUFFER")
+                .value_name("SIZE")
+                .value_parser(size)
+                .default_value("512K")
+                .help("What the system may hold of an answer for each client; 0: its own choice, some MiB"),
+        )
+        .arg(
             flag("cache", "BROOKLET_CACHE")
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("1M")
-                .help("Memory for small files and open files, never out of date; 0: none"),
+                .help("Memory for small files and open files, compared with the disk for each request; 0: none"),
         )
         .arg(
             flag("max-connections", "BROOKLET_MAX_CONNECTIONS")
@@ -181,6 +188,7 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "front", &mut config.front);
     config.workers = matches.get_one("workers").copied();
     set(matches, "buffer-size", &mut config.buffer_size);
+    set(matches, "send-buffer", &mut config.send_buffer);
     set(matches, "cache", &mut config.cache);
     set(matches, "max-connections", &mut config.max_connections);
     set(matches, "max-connections-per-client", &mut config.max_connections_per_client);
@@ -288,7 +296,7 @@ mod tests {
         let more = ["--buffer-size", "8k", "--idle-timeout", "1500ms", "--stall-timeout", "2m", "x y"];
         let bounds =
             ["--cache", "0", "--max-connections", "5", "--max-connections-per-client", "2", "--head-timeout", "3"];
-        let rate = ["--min-rate", "1k"];
+        let rate = ["--min-rate", "1k", "--send-buffer", "1m"];
         let expected = Config {
             root: "x y".into(),
             bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).to_vec(),
@@ -296,6 +304,7 @@ mod tests {
             front: Front::TinyHttp,
             workers: Some(3),
             buffer_size: 8192,
+            send_buffer: 1 << 20,
             cache: 0,
             max_connections: 5,
             max_connections_per_client: 2,

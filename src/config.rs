@@ -30,8 +30,12 @@ pub struct Config {
     /// Bytes of a copy buffer, 4 KiB to 1 MiB. Default: 64 KiB. On the direct front each worker has one, on the tiny-http
     /// front there are 16 at most, and a small one for each worker.
     pub buffer_size: usize,
+    /// Bytes of a socket's send buffer, 4 KiB to 64 MiB, within what the system allows (`net.core.wmem_max`); 0: the system's own
+    /// choice, which grows to some MiB for each client. Default: 512 KiB, with which a client 100 ms away gets up to 4 MB in a
+    /// second. Direct front only.
+    pub send_buffer: usize,
     /// Bytes of the cache of small files and open files, 0 (none) to 1 GiB. Default: 1 MiB. What is in it is compared with
-    /// the file system for every request, so it is never out of date.
+    /// the file system for every request: what has another size, time or inode is read anew.
     pub cache: usize,
     /// Connections at once, 1 to 1,000,000; less if the process may not have two descriptors for each. Default: 10,000.
     /// Direct front only.
@@ -48,7 +52,7 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Bytes in a second that a client has to take, averaged over the stall timeout; 0: any. Default: 256. Direct front only.
     pub min_rate: u64,
-    /// How long a stop waits for the transfers in flight. Default: 10 s.
+    /// How long a stop waits for the transfers in flight, a day at most. Default: 10 s.
     pub drain: Duration,
 }
 
@@ -78,6 +82,7 @@ impl Default for Config {
             front: Front::Direct,
             workers: None,
             buffer_size: limits::BUFFER_SIZE,
+            send_buffer: limits::SEND_BUFFER,
             cache: limits::CACHE,
             max_connections: limits::CONNECTIONS,
             max_connections_per_client: 0,
@@ -118,6 +123,10 @@ impl Config {
         if !(least..=most).contains(&self.buffer_size) {
             return Err(format!("a buffer of {} bytes: not within {least} to {most}", self.buffer_size));
         }
+        if self.send_buffer != 0 && !(least..=limits::SEND_BUFFER_MAX).contains(&self.send_buffer) {
+            let most = limits::SEND_BUFFER_MAX;
+            return Err(format!("a send buffer of {} bytes: not within {least} to {most}, nor 0", self.send_buffer));
+        }
         if self.cache > limits::CACHE_MAX {
             return Err(format!("a cache of {} bytes: not within 0 to {}", self.cache, limits::CACHE_MAX));
         }
@@ -130,6 +139,7 @@ impl Config {
             ("head", self.head_timeout, second / 1000),
             ("idle", self.idle_timeout, second),
             ("stall", self.stall_timeout, second / 1000),
+            ("drain", self.drain, Duration::ZERO),
         ] {
             if !(least..=day).contains(&timeout) {
                 return Err(format!("{name} timeout of {timeout:?}: not within {least:?} to a day"));
@@ -150,6 +160,8 @@ mod tests {
             ("address", Config { bind: Vec::new(), ..Config::default() }),
             ("workers", Config { workers: Some(0), ..Config::default() }),
             ("workers", Config { workers: Some(4097), ..Config::default() }),
+            ("send buffer", Config { send_buffer: 4095, ..Config::default() }),
+            ("send buffer", Config { send_buffer: (64 << 20) + 1, ..Config::default() }),
             ("cache", Config { cache: (1 << 30) + 1, ..Config::default() }),
             ("connections", Config { max_connections: 0, ..Config::default() }),
             ("connections", Config { max_connections: 1_000_001, ..Config::default() }),
@@ -159,6 +171,7 @@ mod tests {
             ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),
             ("stall", Config { stall_timeout: Duration::ZERO, ..Config::default() }),
+            ("drain", Config { drain: Duration::MAX, ..Config::default() }),
         ] {
             assert!(config.validate().is_err_and(|reason| reason.contains(name)), "{name}");
         }

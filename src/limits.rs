@@ -24,6 +24,12 @@ pub const WORKERS_MAX: usize = 4096;
 /// Bytes of stack of a worker thread; with the small copy buffer it uses less than 64 KiB of them.
 pub const WORKER_STACK: usize = 256 * KIB;
 
+/// Bytes of a socket's send buffer, unless told otherwise. The system's own choice grows to 4 MiB: that much memory of the
+/// kernel's for each client that is slow, and more than the processor's cache holds for one that is fast.
+pub const SEND_BUFFER: usize = 512 * KIB;
+/// The largest send buffer that can be asked for, in bytes.
+pub const SEND_BUFFER_MAX: usize = 64 * 1024 * KIB;
+
 /// Connections that may wait to be accepted (`listen(2)`).
 pub const BACKLOG: i32 = 1024;
 /// Connections at once, unless told otherwise.

@@ -135,7 +135,7 @@ fn listen(address: SocketAddr, only_v6: bool, config: &Config) -> io::Result<Tcp
         socket.set_only_v6(only_v6)?;
     }
     match config.front {
-        Front::Direct => front::direct::prepare(&socket)?,
+        Front::Direct => front::direct::prepare(&socket, config)?,
         Front::TinyHttp => front::tiny::prepare(&socket, config)?,
     }
     socket.bind(&address.into())?;

@@ -1,6 +1,7 @@
 //! Representations that are wanted often: the content of small files, the open files of larger ones.
 //!
-//! What is kept is never out of date: before it is used, one look at each folder on the way to the file and one at the file
+//! What is kept is not out of date, as far as the file system tells of a change (through a memory map a page may change again
+//! and again before its time does). Before it is used, one look at each folder on the way to the file and one at the file
 //! itself (`statx(2)`) tells whether it is still the same one, unchanged, and where it was. Only what was found without
 //! symbolic links is kept, so that a link that was put in the way is noticed, wherever it leads.
 

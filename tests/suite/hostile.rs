@@ -238,7 +238,8 @@ fn a_connection_that_says_nothing_is_closed() {
     folder.file("small", "small");
     for front in fronts() {
         let idle_timeout = Duration::from_secs(1);
-        let serving = Serving::with(Config { idle_timeout, ..Serving::config(front, &folder) });
+        let serving =
+            Serving::with(Config { idle_timeout, head_timeout: idle_timeout, ..Serving::config(front, &folder) });
         let (mut silent, mut half, mut answered) = (serving.client(), serving.client(), serving.client());
         half.send("GET /small HT");
         assert_eq!(answered.exchange(get("/small")).body, b"small");

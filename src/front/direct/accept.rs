@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -20,6 +20,8 @@ use crate::limits;
 const ACCEPTS: usize = 32;
 /// Connections to make room with that are found in one search.
 const CANDIDATES: usize = 64;
+/// How long a search that found none counts.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The listening sockets and the count of who is inside.
 pub(super) struct Door {
@@ -29,7 +31,7 @@ pub(super) struct Door {
     /// Connections of one client at most; 0: any number.
     most_of_one: usize,
     clients: Mutex<HashMap<IpAddr, usize>>,
-    /// Nothing is accepted for want of descriptors or memory.
+    /// Nothing is accepted for want of descriptors or memory, and that was said.
     paused: AtomicBool,
 }
 
@@ -42,9 +44,9 @@ pub(super) fn room(config: &Config, listeners: usize) -> usize {
     let mut allowed = current.unwrap_or(u64::MAX);
     if allowed < wanted {
         let more = maximum.map_or(wanted, |maximum| maximum.min(wanted));
-        if setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum }).is_ok() {
-            allowed = more;
-        }
+        // It says whether it was allowed.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(more), maximum });
+        allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     }
     let others = (others as u64).min(allowed / 2);
     let most = usize::try_from((allowed - others) / 2).unwrap_or(usize::MAX).clamp(1, config.max_connections);
@@ -74,13 +76,11 @@ impl Door {
         Ok(())
     }
 
-    /// Tries again to accept, after a pause.
+    /// Tries again to accept, after a pause. Where there was none it does no harm.
     pub(super) fn reopen(&self, poller: &Poller) {
-        if self.paused.load(Ordering::Acquire) {
-            for (number, listener) in self.listeners.iter().enumerate() {
-                // It fails with the next wait, if it fails.
-                let _ = poller.arm(listener, LISTENER + number as u64, Interest::Read);
-            }
+        for (number, listener) in self.listeners.iter().enumerate() {
+            // If it fails, it is tried again.
+            let _ = poller.arm(listener, LISTENER + number as u64, Interest::Read);
         }
     }
 
@@ -123,8 +123,13 @@ impl Door {
         }
     }
 
-    fn is_full(&self) -> bool {
-        self.inside.load(Ordering::Relaxed) >= self.most
+    fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+
+    /// Whether one more was counted in than there may be.
+    fn is_over_full(&self) -> bool {
+        self.inside() > self.most
     }
 
     fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -148,6 +153,7 @@ impl Worker {
     pub(super) fn accept(&mut self, number: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
+        self.now = Instant::now();
         for _ in 0..ACCEPTS {
             match accept(listener) {
                 Ok((socket, peer)) => {
@@ -174,42 +180,50 @@ impl Worker {
                 },
             }
         }
-        if shared.poller.arm(listener, LISTENER + number as u64, Interest::Read).is_err() {
-            shared.door.paused.store(true, Ordering::Release);
-        }
+        // If it fails, whoever watches tries again.
+        let _ = shared.poller.arm(listener, LISTENER + number as u64, Interest::Read);
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
         let shared = Arc::clone(&self.shared);
-        let full = shared.door.is_full() && !self.make_room(Spare::Idle);
-        let counted = !full && shared.door.enter(peer.ip());
-        let mut connection = Box::new(Connection::new(socket, peer, counted, self.now));
-        let Some((number, mut hand)) = shared.connections.reserve() else {
+        let door = &shared.door;
+        // Nobody makes room for who has had its share.
+        let mut counted = door.enter(peer.ip());
+        if counted && door.is_over_full() && !self.make_room(Spare::Idle) {
+            door.leave(Some(peer.ip()));
+            counted = false;
+        }
+        if !counted && shared.connections.count().saturating_sub(door.inside()) >= limits::REFUSALS {
             // Even those who are told that there is no room are too many.
-            return shared.door.leave(connection.client());
+            return;
+        }
+        let mut connection = Box::new(Connection::new(socket, peer, counted, self.now));
+        let interest = match if counted { Err(Next::Wait(Interest::Read)) } else { connection.refuse(self, b"", 503) } {
+            Ok(()) => Interest::Read,
+            Err(Next::Wait(interest)) => interest,
+            Err(Next::Close) => return,
         };
-        let next = match counted {
-            true => Next::Wait(Interest::Read),
-            false => match connection.refuse(self, b"", 503) {
-                Ok(()) => connection.turn(self),
-                Err(next) => next,
-            },
-        };
-        let interest = match next {
-            Next::Wait(interest) => interest,
-            Next::Close => Interest::Read,
+        let Some((number, mut hand)) = shared.connections.reserve() else {
+            return door.leave(connection.client());
         };
         let added = shared.poller.add(connection.socket(), number.into(), interest);
+        connection.waits = interest;
         *hand = Some(connection);
         match added {
-            Ok(()) if next != Next::Close => self.put_down(number, hand),
-            _ => self.settle(number, hand, Next::Close),
+            Ok(()) => self.put_down(number, hand),
+            Err(_) => self.settle(number, hand, Next::Close),
         }
     }
 }
 
-/// The connections that have had longest what is to be spared, the one that has had it longest last.
-pub(super) type Candidates = Mutex<Vec<(Instant, u32)>>;
+/// The connections that have had longest what is to be spared.
+#[derive(Default)]
+pub(super) struct Candidates {
+    /// The one that has had it longest last.
+    found: Vec<(Instant, u32)>,
+    /// When a search found none.
+    fruitless: Option<Instant>,
+}
 
 impl Worker {
     /// Closes the connection that has had longest what others need, if one has.
@@ -219,13 +233,18 @@ impl Worker {
             Spare::Idle => &shared.idle,
             Spare::Holding => &shared.holding,
         };
-        let lock = || candidates.lock().unwrap_or_else(PoisonError::into_inner);
-        for searched in [false, true] {
-            if searched {
-                let found = self.longest(spare);
-                *lock() = found;
+        // Two searches at once would find the same.
+        let mut candidates = candidates.lock().unwrap_or_else(PoisonError::into_inner);
+        for search in [false, true] {
+            if search {
+                // A search looks at all of them: who comes in a crowd does not cause one each.
+                if candidates.fruitless.is_some_and(|at| at.elapsed() < PATIENCE) {
+                    return false;
+                }
+                candidates.found = self.longest(spare);
+                candidates.fruitless = candidates.found.is_empty().then(Instant::now);
             }
-            while let Some((since, number)) = { lock().pop() } {
+            while let Some((since, number)) = candidates.found.pop() {
                 let Some(hand) = shared.connections.take(number) else { continue };
                 // It may have had a request since then, or be another one.
                 if hand.as_ref().and_then(|connection| connection.since(spare)) == Some(since) {
@@ -271,6 +290,8 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     let (socket, peer) = listener.accept()?;
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
+    #[cfg(target_vendor = "apple")]
+    socket2::SockRef::from(&socket).set_nosigpipe(true)?;
     Ok((socket, peer))
 }
 

@@ -23,10 +23,8 @@ use crate::send::{self, slice};
 
 /// Requests that a connection is answered in one turn. Who has sent more ahead waits until others had theirs.
 const REQUESTS: usize = 32;
-/// Bytes of a body that are sent in one turn, about.
-const TURN: usize = 1 << 20;
-static EXP_TURN: std::sync::LazyLock<usize> =
-    std::sync::LazyLock::new(|| std::env::var("XTURN").ok().and_then(|v| v.parse().ok()).unwrap_or(TURN));
+/// Bytes that are sent in one turn, about.
+const TURN: u64 = 1 << 20;
 /// A body of so many bytes leaves with its head, in one call. It costs less to copy it than to call twice.
 const SMALL: u64 = 32 << 10;
 
@@ -37,6 +35,8 @@ pub(super) struct Connection {
     /// Whether it counts among those that there may be.
     counted: bool,
     state: State,
+    /// What its socket is armed for.
+    pub(super) waits: Interest,
     /// When the state, or what it waits for, began.
     since: Instant,
     /// What was read and belongs to what comes next.
@@ -124,6 +124,7 @@ impl Connection {
             peer,
             counted,
             state: State::Head,
+            waits: Interest::Read,
             since: now,
             held: Vec::new(),
             partial: false,
@@ -177,17 +178,18 @@ impl Connection {
     fn go(&mut self, worker: &mut Worker, input: &mut Input) -> Next {
         // After an answer nothing is read ahead: the next request tells of itself.
         let mut answered = usize::from(!matches!(self.state, State::Head));
+        let until = self.sent + TURN;
         loop {
             let step = match self.state {
                 State::Head if answered > 0 && input.rest().is_empty() => READ,
                 // It is ready at once, behind all others that are.
-                State::Head if answered > REQUESTS => WRITE,
+                State::Head if answered >= REQUESTS || (answered > 0 && self.sent >= until) => WRITE,
                 State::Head => {
                     answered += 1;
                     self.read_head(worker, input)
                 }
-                State::Body(_) => self.pass_body(worker, input),
-                State::Sending(_) => self.send(worker),
+                State::Body(_) => self.pass_body(input),
+                State::Sending(_) => self.send(worker, until),
                 State::Linger(_) => self.linger(worker),
             };
             if let Err(next) = step {
@@ -247,7 +249,8 @@ impl Connection {
             answer = Answer::error(413, request);
         }
         let passing = Passing::new(head.framing);
-        let awaited = passing.is_some() && head.expect == Expect::Continue;
+        // Who waits and is not told to go on may send the body or leave it: where the next request begins is not certain.
+        let awaited = passing.is_some() && head.expect != Expect::Nothing;
         let interim = awaited && answer.status.0 < 400;
         let lasts = head.persistent && !too_long && (interim || !awaited) && !worker.shared.stop.is_set();
         let then = match lasts {
@@ -296,7 +299,7 @@ impl Connection {
         let mut position = Position::default();
         if left <= SMALL && head + left as usize <= output.capacity() {
             if let Err(error) = append(output, &body, &mut position, left) {
-                return self.end(worker, then, record, Err(Failure::Source(error)));
+                return self.end(then, record, Err(Failure::Source(error)));
             }
         }
         let taken = output.len() - head;
@@ -306,7 +309,7 @@ impl Connection {
                 let count = count.unwrap_or(0);
                 self.sent += count as u64;
                 if count == output.len() && !more {
-                    return self.end(worker, then, record, Ok(()));
+                    return self.end(then, record, Ok(()));
                 }
                 let behind = count.saturating_sub(head);
                 if behind < taken {
@@ -317,44 +320,42 @@ impl Connection {
                 self.state = State::Sending(Box::new(Sending { head, body, position, left, then, record }));
                 Ok(())
             }
-            Err(failure) => self.end(worker, then, record, Err(failure)),
+            Err(failure) => self.end(then, record, Err(failure)),
         }
     }
 
-    /// Sends more of an answer.
-    fn send(&mut self, worker: &mut Worker) -> Step {
+    /// Sends more of an answer, until so much is sent in all.
+    fn send(&mut self, worker: &mut Worker, until: u64) -> Step {
         let State::Sending(sending) = &mut self.state else { return Ok(()) };
-        let mut turn = *EXP_TURN;
         let outcome = loop {
             if sending.head.is_empty() && sending.left == 0 {
                 break Ok(());
             }
-            if turn == 0 {
+            if self.sent >= until {
                 return WRITE;
             }
-            match sending.some(&self.socket, turn, &mut worker.output) {
-                Ok(Some(count)) => {
-                    self.sent += count as u64;
-                    turn = turn.saturating_sub(count);
-                }
+            match sending.some(&self.socket, until - self.sent, &mut worker.output) {
+                Ok(Some(count)) => self.sent += count as u64,
                 Ok(None) => return WRITE,
                 Err(failure) => break Err(failure),
             }
         };
         let (then, record) = (sending.then, sending.record.take());
-        self.end(worker, then, record, outcome)
+        self.end(then, record, outcome)
     }
 
     /// What follows an answer that was sent, or cannot be sent to its end.
-    fn end(&mut self, worker: &Worker, then: Then, record: Option<Record>, outcome: Result<(), Failure>) -> Step {
+    fn end(&mut self, then: Then, record: Option<Record>, outcome: Result<(), Failure>) -> Step {
         self.report(record, &outcome);
-        self.since = worker.now;
+        // The disk may have taken its time since the turn began.
+        self.since = Instant::now();
         self.state = match then {
             _ if outcome.is_err() => return CLOSE,
-            Then::Close => return CLOSE,
+            // With something unread it would be reset, and what is still on its way lost.
+            Then::Close if matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0)) => return CLOSE,
             Then::Next(None) => State::Head,
             Then::Next(Some(passing)) => State::Body(passing),
-            Then::Linger => {
+            Then::Close | Then::Linger => {
                 // An end that does not arrive is none that could be waited for.
                 if self.socket.shutdown(Shutdown::Write).is_err() {
                     return CLOSE;
@@ -376,16 +377,16 @@ impl Connection {
     }
 
     /// Passes over the body of a request.
-    fn pass_body(&mut self, worker: &Worker, input: &mut Input) -> Step {
+    fn pass_body(&mut self, input: &mut Input) -> Step {
         let State::Body(passing) = &mut self.state else { return Ok(()) };
         loop {
             match passing.pass(input.rest()) {
                 Ok(used) => input.begin += used,
                 // Where the next request begins is not certain, or too far.
-                Err(_) => return self.end(worker, Then::Linger, None, Ok(())),
+                Err(_) => return self.end(Then::Linger, None, Ok(())),
             }
             if passing.is_over() {
-                return self.end(worker, Then::Next(None), None, Ok(()));
+                return self.end(Then::Next(None), None, Ok(()));
             }
             match input.receive(&self.socket) {
                 Ok([]) => return CLOSE,
@@ -414,11 +415,12 @@ impl Connection {
         let waited = worker.now.saturating_duration_since(self.since);
         let config = &worker.shared.config;
         match self.state {
-            State::Head if self.held.is_empty() => {
-                // It may still be reading the last answer.
-                let over = waited >= config.idle_timeout && self.is_too_slow(worker).unwrap_or(true);
-                over.then_some(Next::Close)
-            }
+            State::Head if self.held.is_empty() && waited < config.idle_timeout => None,
+            // It may still be reading the last answer; or before it reads that, nothing of what it has sent ahead is answered.
+            State::Head if !self.partial => match self.is_too_slow(worker) {
+                Some(slow) => slow.then(|| self.cut()),
+                None => self.held.is_empty().then_some(Next::Close),
+            },
             State::Head if waited < config.head_timeout => None,
             State::Head => Some(match self.refuse(worker, b"", 408) {
                 Ok(()) => self.turn(worker),
@@ -472,7 +474,7 @@ impl Connection {
 
 impl Sending {
     /// Sends some bytes: how many, none if the socket is full.
-    fn some(&mut self, socket: &TcpStream, most: usize, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
+    fn some(&mut self, socket: &TcpStream, most: u64, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
         if !self.head.is_empty() {
             let sent = slice::bytes(socket, &self.head, self.left > 0)?;
             self.head.drain(..sent.unwrap_or(0));
@@ -487,7 +489,7 @@ impl Sending {
                 slice::bytes(socket, bytes, self.left > bytes.len() as u64)?
             }
             Some(Segment::Slice { file, offset, length }) => {
-                let count = usize::try_from(length.saturating_sub(at)).unwrap_or(usize::MAX).min(most);
+                let count = usize::try_from(length.saturating_sub(at).min(most)).unwrap_or(usize::MAX);
                 slice::slice(socket, file, offset + at, count, buffer)?
             }
             None => return Err(Failure::Source(io::Error::other("the body is shorter than was said"))),

@@ -14,6 +14,8 @@
 //! - what one connection gets in its turn, so that a fast client of a large file does not keep others waiting.
 //!
 //! A lack of descriptors or memory pauses the accepting, and nothing else.
+//!
+//! `sendfile(2)` knows no MSG_NOSIGNAL: a program that embeds this must ignore SIGPIPE, as programs in Rust do by themselves.
 
 mod accept;
 mod connection;
@@ -28,7 +30,7 @@ use std::io;
 use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use socket2::Socket;
@@ -41,11 +43,11 @@ use crate::stop::Stop;
 use accept::{Candidates, Door};
 use connection::{Connection, Next, Spare};
 use poller::{Events, Poller, WOKEN};
-use seats::{LOOK, Seats};
+use seats::{BACKLOG, LOOK, Seats};
 use table::{Hand, Table};
 
-/// Set in the key of a listening socket; the rest is its number. All other keys are numbers of connections.
-const LISTENER: u64 = 1 << 32;
+/// The least key of a listening socket. Those below are numbers of connections. All fit into 32 bits, as keys do elsewhere.
+const LISTENER: u64 = 1 << 30;
 /// How often the cache lets go of what nobody wants.
 const TIDY: Duration = Duration::from_secs(30);
 /// How often to look whether the last transfer has ended, in a stop.
@@ -61,8 +63,8 @@ struct Shared {
     /// Bytes of unfinished heads and of requests sent ahead.
     held: AtomicUsize,
     door: Door,
-    idle: Candidates,
-    holding: Candidates,
+    idle: Mutex<Candidates>,
+    holding: Mutex<Candidates>,
     seats: Seats,
     /// The workers are to end.
     ended: AtomicBool,
@@ -78,15 +80,19 @@ struct Worker {
     clock: Clock,
     /// When the thread last woke up.
     now: Instant,
-    /// Connections that something has happened to while this thread had them in hand.
-    notes: Vec<u32>,
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
-pub(crate) fn prepare(socket: &Socket) -> io::Result<()> {
+pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
     // What is sent is whole: there is nothing to wait for.
     socket.set_tcp_nodelay(true)?;
-    socket.set_nonblocking(true)
+    socket.set_nonblocking(true)?;
+    if config.send_buffer > 0 {
+        // Linux takes twice as much, for what it needs beside the bytes (socket(7)).
+        let bytes = if cfg!(target_os = "linux") { config.send_buffer / 2 } else { config.send_buffer };
+        socket.set_send_buffer_size(bytes)?;
+    }
+    Ok(())
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
@@ -98,8 +104,8 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
         poller: Poller::new()?,
         connections: Table::new(most + limits::REFUSALS),
         held: AtomicUsize::new(0),
-        idle: Candidates::default(),
-        holding: Candidates::default(),
+        idle: Mutex::default(),
+        holding: Mutex::default(),
         door: Door::new(listeners, most, config.max_connections_per_client),
         seats: Seats::new(workers),
         ended: AtomicBool::new(false),
@@ -130,6 +136,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     let deadline = Instant::now() + shared.config.drain;
     while shared.connections.count() > 0 && Instant::now() < deadline {
         watcher.sweep();
+        shared.seats.look();
         std::thread::sleep(ENDING);
     }
     match shared.connections.count() {
@@ -152,7 +159,6 @@ impl Worker {
             output: Vec::with_capacity(shared.config.buffer_size),
             clock: Clock::default(),
             now: Instant::now(),
-            notes: Vec::new(),
         }
     }
 
@@ -160,9 +166,20 @@ impl Worker {
     fn work(&mut self, worker: usize) {
         let shared = Arc::clone(&self.shared);
         let mut events = Events::new();
+        // Since when there has always been something to do.
+        let mut busy = None;
         let mut seated = shared.seats.sit();
         while seated {
-            if let Err(error) = shared.poller.wait(&mut events) {
+            let mut taken = shared.poller.take(&mut events, false);
+            if events.is_empty() {
+                busy = None;
+                if shared.seats.stand() {
+                    seated = shared.seats.sit();
+                    continue;
+                }
+                taken = shared.poller.take(&mut events, true);
+            }
+            if let Err(error) = taken {
                 log::error!("nothing can be waited for: {error}");
                 std::thread::sleep(LOOK);
             }
@@ -170,15 +187,17 @@ impl Worker {
                 shared.stop.wake();
             }
             self.now = Instant::now();
-            for key in events.keys() {
-                match u32::try_from(key) {
-                    Ok(number) => self.serve(number),
-                    Err(_) if key == WOKEN => {}
-                    Err(_) => self.accept((key - LISTENER) as usize),
-                }
+            if self.now.saturating_duration_since(*busy.get_or_insert(self.now)) >= BACKLOG {
+                busy = None;
+                shared.seats.call();
             }
-            while let Some(number) = self.notes.pop() {
-                self.serve(number);
+            for key in events.keys() {
+                match key {
+                    WOKEN => {}
+                    LISTENER.. => self.accept((key - LISTENER) as usize),
+                    number => self.serve(number as u32),
+                }
+                shared.seats.go_on(worker);
             }
             if shared.ended.load(Ordering::Acquire) {
                 // Where one call wakes one worker, this wakes the next.
@@ -194,6 +213,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let Some(mut hand) = shared.connections.call(number) else { return };
         hand.look();
+        self.now = Instant::now();
         // A defect in one connection is the end of that connection.
         let turn = |connection: &mut Box<Connection>| {
             catch_unwind(AssertUnwindSafe(|| connection.turn(self))).unwrap_or(Next::Close)
@@ -207,27 +227,35 @@ impl Worker {
 
     /// Puts a connection down: its socket is armed for what it waits for, or it is closed.
     fn settle(&mut self, number: u32, mut hand: Hand<'_, Box<Connection>>, next: Next) {
-        let shared = Arc::clone(&self.shared);
-        if let (Some(connection), Next::Wait(interest)) = (&*hand, next) {
-            if shared.poller.arm(connection.socket(), number.into(), interest).is_ok() {
+        if let (Some(connection), Next::Wait(interest)) = (hand.as_mut(), next) {
+            connection.waits = interest;
+            if self.shared.poller.arm(connection.socket(), number.into(), interest).is_ok() {
                 return self.put_down(number, hand);
             }
         }
         if let Some(connection) = hand.take() {
-            shared.poller.remove(connection.socket());
-            shared.held.fetch_sub(connection.held(), Ordering::Relaxed);
-            shared.door.leave(connection.client());
+            self.shared.poller.remove(connection.socket());
+            self.shared.held.fetch_sub(connection.held(), Ordering::Relaxed);
+            self.shared.door.leave(connection.client());
             drop(connection);
             // Whatever the note says, it concerns nobody any more.
             let _ = hand.put_down();
-            shared.connections.release(number);
+            self.shared.connections.release(number);
         }
     }
 
-    /// Puts a connection down that is armed, and looks at it later if there is a note.
-    fn put_down(&mut self, number: u32, hand: Hand<'_, Box<Connection>>) {
-        if hand.put_down() {
-            self.notes.push(number);
+    /// Puts a connection down whose socket is armed. If there is a note, its event was taken up in vain: then it is armed anew,
+    /// so that it is reported again. That is for whoever has time: who watches must not wait for a disk.
+    fn put_down(&self, number: u32, hand: Hand<'_, Box<Connection>>) {
+        let mut noted = hand.put_down();
+        while noted {
+            let Some(mut hand) = self.shared.connections.take(number) else { return };
+            hand.look();
+            if let Some(connection) = hand.as_ref() {
+                // It fails only for lack of memory; then a deadline ends it.
+                let _ = self.shared.poller.arm(connection.socket(), number.into(), connection.waits);
+            }
+            noted = hand.put_down();
         }
     }
 
@@ -272,9 +300,6 @@ impl Worker {
                 Some(next) => self.settle(number, hand, next),
                 None => self.put_down(number, hand),
             }
-        }
-        while let Some(number) = self.notes.pop() {
-            self.serve(number);
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) enum Interest {
 pub(super) use system::{Events, Poller};
 
 /// The key that reports [`Poller::wake`].
-pub(super) const WOKEN: u64 = u64::MAX >> 1;
+pub(super) const WOKEN: u64 = (1 << 31) - 1;
 
 /// Events that a worker takes at a time: enough to make one wait worth it, few enough to leave some for the others.
 const BATCH: usize = 8;
@@ -24,7 +24,7 @@ const BATCH: usize = 8;
 mod system {
     use std::os::fd::{AsFd, OwnedFd};
 
-    use rustix::event::{EventfdFlags, epoll, eventfd};
+    use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
     use super::{BATCH, Interest, WOKEN, io};
 
@@ -39,6 +39,10 @@ mod system {
     impl Events {
         pub(in super::super) fn new() -> Self {
             Self(Vec::with_capacity(BATCH))
+        }
+
+        pub(in super::super) fn is_empty(&self) -> bool {
+            self.0.is_empty()
         }
 
         pub(in super::super) fn keys(&self) -> impl Iterator<Item = u64> {
@@ -65,10 +69,12 @@ mod system {
         /// Must be called before the source is closed. Nothing to do here: what is closed is forgotten.
         pub(in super::super) fn remove(&self, _: impl AsFd) {}
 
-        /// Waits until something is ready.
-        pub(in super::super) fn wait(&self, events: &mut Events) -> io::Result<()> {
+        /// Takes what is ready; `patient`: waits until something is.
+        pub(in super::super) fn take(&self, events: &mut Events, patient: bool) -> io::Result<()> {
+            const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
             events.0.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events.0), None) {
+            let most = if patient { None } else { Some(&AT_ONCE) };
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events.0), most) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
                 Err(error) => Err(error.into()),
             }
@@ -93,30 +99,38 @@ mod system {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 mod system {
     use std::num::NonZeroUsize;
+    use std::sync::{Mutex, PoisonError, TryLockError};
+    use std::time::Duration;
 
     use polling::{AsRawSource, AsSource, Event};
 
     use super::{BATCH, Interest, WOKEN, io};
 
-    pub(in super::super) struct Poller(polling::Poller);
+    /// The mutex is held by whoever waits: to a second one the poller would return at once, with nothing.
+    pub(in super::super) struct Poller(polling::Poller, Mutex<()>);
 
-    pub(in super::super) struct Events(polling::Events);
+    /// The second says whether they were waited for.
+    pub(in super::super) struct Events(polling::Events, bool);
 
     impl Events {
         pub(in super::super) fn new() -> Self {
-            Self(polling::Events::with_capacity(NonZeroUsize::new(BATCH).unwrap_or(NonZeroUsize::MIN)))
+            Self(polling::Events::with_capacity(NonZeroUsize::new(BATCH).unwrap_or(NonZeroUsize::MIN)), false)
+        }
+
+        pub(in super::super) fn is_empty(&self) -> bool {
+            self.0.is_empty() && !self.1
         }
 
         pub(in super::super) fn keys(&self) -> impl Iterator<Item = u64> {
             // An end of the wait without an event says that the poller was woken.
-            let woken = self.0.is_empty().then_some(WOKEN);
+            let woken = (self.0.is_empty() && self.1).then_some(WOKEN);
             self.0.iter().map(|event| event.key as u64).chain(woken)
         }
     }
 
     impl Poller {
         pub(in super::super) fn new() -> io::Result<Self> {
-            Ok(Self(polling::Poller::new()?))
+            Ok(Self(polling::Poller::new()?, Mutex::new(())))
         }
 
         #[allow(unsafe_code)]
@@ -135,10 +149,16 @@ mod system {
             let _ = self.0.delete(source);
         }
 
-        /// Waits until something is ready.
-        pub(in super::super) fn wait(&self, events: &mut Events) -> io::Result<()> {
+        /// Takes what is ready; `patient`: waits until something is.
+        pub(in super::super) fn take(&self, events: &mut Events, patient: bool) -> io::Result<()> {
             events.0.clear();
-            self.0.wait(&mut events.0, None).map(drop)
+            events.1 = patient;
+            let _waiting = match self.1.try_lock() {
+                Ok(waiting) => waiting,
+                Err(TryLockError::WouldBlock) if !patient => return Ok(()),
+                Err(_) => self.1.lock().unwrap_or_else(PoisonError::into_inner),
+            };
+            self.0.wait(&mut events.0, if patient { None } else { Some(Duration::ZERO) }).map(drop)
         }
 
         /// Ends the wait of one worker; who leaves wakes the next.

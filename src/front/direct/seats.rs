@@ -1,14 +1,22 @@
-//! How many workers are at work: one for each processor, so that they do not push each other out, and one more for each that
-//! a slow disk holds up. The others stand by, asleep.
+//! How many workers are at work: one, and another one while there is more to do than one can, up to one for each processor;
+//! and one more for each that a slow disk holds up. The others stand by, asleep: who is woken for nothing, or pushes another
+//! one out, only costs time.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How often to look while there is something to do. A worker that is in the same turn at two looks is held up.
+/// How often to look while there is something to do. A worker that is at the same thing at two looks is held up.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 
+/// How long there has to be something to do without a pause before another worker is called.
+pub(super) const BACKLOG: Duration = Duration::from_millis(1);
+
 pub(super) struct Seats {
+    /// For workers that nothing holds up.
+    most: usize,
+    /// Workers that help the first one.
+    helpers: AtomicUsize,
     seats: Mutex<Count>,
     changed: Condvar,
     turns: Box<[Turn]>,
@@ -25,7 +33,7 @@ struct Count {
 /// The turns of one worker. A line of the processor's cache for each, as they change all the time.
 #[repr(align(64))]
 struct Turn {
-    /// Odd within a turn.
+    /// Odd within a turn, and another one for each thing that is done in it.
     count: AtomicU32,
     /// The count at the last look.
     seen: AtomicU32,
@@ -39,7 +47,9 @@ impl Seats {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let turn = || Turn { count: AtomicU32::new(0), seen: AtomicU32::new(0), held_up: AtomicBool::new(false) };
         Self {
-            seats: Mutex::new(Count { taken: 0, allowed: processors.min(workers), closed: false }),
+            most: processors.min(workers),
+            helpers: AtomicUsize::new(0),
+            seats: Mutex::new(Count { taken: 0, allowed: 1, closed: false }),
             changed: Condvar::new(),
             turns: (0..workers).map(|_| turn()).collect(),
             dozing: AtomicBool::new(false),
@@ -54,12 +64,48 @@ impl Seats {
         !count.closed
     }
 
+    /// Calls another worker.
+    pub(super) fn call(&self) {
+        // Looked at without the lock first: it is asked again and again while all are at work.
+        if self.helpers.load(Ordering::Relaxed) + 1 < self.most {
+            let mut count = self.lock();
+            if self.helpers.fetch_add(1, Ordering::Relaxed) + 1 < self.most {
+                count.allowed += 1;
+                self.changed.notify_one();
+            } else {
+                self.helpers.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Gives up the seat of a worker that has nothing to do, unless it is the last one. Returns whether it was given up.
+    pub(super) fn stand(&self) -> bool {
+        if self.helpers.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let mut count = self.lock();
+        if self.helpers.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        self.helpers.fetch_sub(1, Ordering::Relaxed);
+        count.allowed -= 1;
+        count.taken -= 1;
+        true
+    }
+
     /// The turn of this worker begins; returns whether who looks has to be woken.
     pub(super) fn begin(&self, worker: usize) -> bool {
         if let Some(turn) = self.turns.get(worker) {
             turn.count.store(turn.count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
         }
         self.dozing.load(Ordering::Relaxed) && self.dozing.swap(false, Ordering::Relaxed)
+    }
+
+    /// The turn of this worker goes on with something else.
+    pub(super) fn go_on(&self, worker: usize) {
+        if let Some(turn) = self.turns.get(worker) {
+            turn.count.store(turn.count.load(Ordering::Relaxed).wrapping_add(2), Ordering::Release);
+        }
     }
 
     /// The turn of this worker ends. False if it was held up, and has lost its seat.
@@ -79,6 +125,8 @@ impl Seats {
     /// Gives a seat to another worker for each that is held up. False if nothing has happened since the last look: then
     /// [`begin`](Self::begin) tells when something does.
     pub(super) fn look(&self) -> bool {
+        // Before the look: what begins behind it is told.
+        self.dozing.store(true, Ordering::SeqCst);
         let mut active = false;
         for turn in &self.turns {
             let count = turn.count.load(Ordering::Acquire);
@@ -87,12 +135,16 @@ impl Seats {
             active |= within || !still;
             if within && still && !turn.held_up.load(Ordering::Relaxed) {
                 let mut seats = self.lock();
-                turn.held_up.store(true, Ordering::Relaxed);
-                seats.allowed += 1;
-                self.changed.notify_one();
+                if turn.count.load(Ordering::Acquire) == count {
+                    turn.held_up.store(true, Ordering::Relaxed);
+                    seats.allowed += 1;
+                    self.changed.notify_one();
+                }
             }
         }
-        self.dozing.store(!active, Ordering::Relaxed);
+        if active {
+            self.dozing.store(false, Ordering::Relaxed);
+        }
         active
     }
 
@@ -118,16 +170,14 @@ mod tests {
         (count.taken, count.allowed)
     }
 
-    /// Seats for four workers, one of which may be at work.
-    fn one_of_four() -> Seats {
-        let seats = Seats::new(4);
-        seats.lock().allowed = 1;
-        seats
+    /// Seats for four workers on two processors.
+    fn two_of_four() -> Seats {
+        Seats { most: 2, ..Seats::new(4) }
     }
 
     #[test]
     fn another_one_works_while_the_disk_holds_one_up() {
-        let seats = one_of_four();
+        let seats = two_of_four();
         thread::scope(|scope| {
             let (sat, sitting) = mpsc::channel();
             assert!(seats.sit());
@@ -154,8 +204,21 @@ mod tests {
     }
 
     #[test]
+    fn a_second_one_helps_and_leaves_and_the_last_one_stays() {
+        let seats = two_of_four();
+        assert!(seats.sit());
+        assert!(!seats.stand(), "the last one");
+        (0..3).for_each(|_| seats.call());
+        assert_eq!(counts(&seats), (1, 2), "no more than there are processors");
+        assert!(seats.sit());
+        assert!(seats.stand());
+        assert!(!seats.stand());
+        assert_eq!(counts(&seats), (1, 1));
+    }
+
+    #[test]
     fn who_looks_is_woken_once_when_something_happens() {
-        let seats = one_of_four();
+        let seats = two_of_four();
         assert!(!seats.begin(0), "nobody dozes");
         assert!(seats.end(0));
         assert!(seats.look());
