@@ -211,7 +211,7 @@ impl Connection {
                         return step;
                     }
                     Parsed::Refused(status) => return self.refuse(worker, input.rest(), status),
-                    Parsed::Partial => self.partial = true,
+                    Parsed::Partial => {}
                 }
             }
             if input.is_full() {
@@ -227,7 +227,10 @@ impl Connection {
                 Ok([]) => return self.refuse(worker, input.rest(), 400),
                 // Only the end of a line can make it whole: drop by drop it is not looked at for each drop.
                 Ok(new) => look = new.contains(&b'\n'),
-                Err(Errno::AGAIN) => return READ,
+                Err(Errno::AGAIN) => {
+                    self.partial = !input.rest().is_empty();
+                    return READ;
+                }
                 Err(_) => return CLOSE,
             }
         }
