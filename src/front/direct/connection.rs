@@ -64,13 +64,13 @@ enum State {
 /// An answer that is on its way.
 struct Sending {
     /// What of the head is still to be sent.
-    head: Vec<u8>,
+    head: Box<[u8]>,
     body: Body,
     position: Position,
     /// Bytes of the body that are still to be sent.
     left: u64,
     then: Then,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
 }
 
 /// What follows an answer.
@@ -266,10 +266,9 @@ impl Connection {
             false => Some("close"),
         };
         let status = answer.status.0;
-        let record = log::log_enabled!(log::Level::Debug).then(|| Record {
-            line: format!("{:?} {:?} {status}", head.method, request.target),
-            begun: worker.now,
-            sent: self.sent,
+        let record = log::log_enabled!(log::Level::Debug).then(|| {
+            let line = format!("{:?} {:?} {status}", head.method, request.target);
+            Box::new(Record { line, begun: worker.now, sent: self.sent })
         });
         worker.output.clear();
         if interim {
@@ -295,7 +294,7 @@ impl Connection {
     }
 
     /// Sends the head that stands in the worker's buffer, with as much of the body as goes along.
-    fn begin(&mut self, worker: &mut Worker, body: Body, left: u64, then: Then, record: Option<Record>) -> Step {
+    fn begin(&mut self, worker: &mut Worker, body: Body, left: u64, then: Then, record: Option<Box<Record>>) -> Step {
         self.progress = None;
         let output = &mut worker.output;
         let head = output.len();
@@ -318,7 +317,7 @@ impl Connection {
                 if behind < taken {
                     position = body.position(behind as u64);
                 }
-                let head = output.get(count..head).unwrap_or_default().to_vec();
+                let head = output.get(count..head).unwrap_or_default().into();
                 let left = left - behind as u64;
                 self.state = State::Sending(Box::new(Sending { head, body, position, left, then, record }));
                 Ok(())
@@ -348,7 +347,7 @@ impl Connection {
     }
 
     /// What follows an answer that was sent, or cannot be sent to its end.
-    fn end(&mut self, then: Then, record: Option<Record>, outcome: Result<(), Failure>) -> Step {
+    fn end(&mut self, then: Then, record: Option<Box<Record>>, outcome: Result<(), Failure>) -> Step {
         self.report(record, &outcome);
         // The disk may have taken its time since the turn began.
         self.since = Instant::now();
@@ -369,8 +368,9 @@ impl Connection {
         Ok(())
     }
 
-    fn report(&self, record: Option<Record>, outcome: &Result<(), Failure>) {
-        let Some(Record { line, begun, sent }) = record else { return };
+    fn report(&self, record: Option<Box<Record>>, outcome: &Result<(), Failure>) {
+        let Some(record) = record else { return };
+        let Record { line, begun, sent } = *record;
         let outcome = match outcome {
             Ok(()) => format!("{} bytes", self.sent - sent),
             Err(Failure::Source(error)) => format!("not finished: {error}"),
@@ -480,7 +480,7 @@ impl Sending {
     fn some(&mut self, socket: &TcpStream, most: u64, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
         if !self.head.is_empty() {
             let sent = slice::bytes(socket, &self.head, self.left > 0)?;
-            self.head.drain(..sent.unwrap_or(0));
+            self.head = self.head.get(sent.unwrap_or(0)..).unwrap_or_default().into();
             return Ok(sent);
         }
         let segment = self.body.segment(self.position.segment);

@@ -19,7 +19,7 @@ pub(super) enum Framing {
 pub(super) struct Passing {
     at: At,
     /// Bytes that may still come.
-    left: usize,
+    left: u32,
 }
 
 /// What comes next. Line ends are CR LF and nothing else: who reads them otherwise sees other requests than we do.
@@ -67,7 +67,7 @@ impl Passing {
             Framing::Length(length) => At::Length(length),
             Framing::Chunked => At::Size { size: 0, digits: 0 },
         };
-        Some(Self { at, left: limits::DRAINED })
+        Some(Self { at, left: limits::DRAINED as u32 })
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -94,7 +94,7 @@ impl Passing {
                 At::Data(0) => self.at = At::DataCr,
                 _ => {}
             }
-            self.left = self.left.checked_sub(count).ok_or(Refused)?;
+            self.left = u32::try_from(count).ok().and_then(|count| self.left.checked_sub(count)).ok_or(Refused)?;
             rest = rest.get(count..).unwrap_or(behind);
         }
         Ok(bytes.len() - rest.len())

@@ -87,10 +87,16 @@ impl<T> Table<T> {
 
     /// Leaves a note that something has happened, and takes the slot in hand if nobody else has it.
     pub(super) fn call(&self, number: u32) -> Option<Hand<'_, T>> {
-        self.slot(number)?.note.store(true, Ordering::SeqCst);
-        // With the one in `put_down`: either who has it sees the note, or we see that it is put down.
-        fence(Ordering::SeqCst);
+        self.leave_note(number);
         self.take(number)
+    }
+
+    fn leave_note(&self, number: u32) {
+        if let Some(slot) = self.slot(number) {
+            slot.note.store(true, Ordering::SeqCst);
+            // With the one in `is_noted`: either who has it sees the note, or we see that it is put down.
+            fence(Ordering::SeqCst);
+        }
     }
 
     /// Takes the slot of this number in hand if nobody else has it. It may be empty by now.
@@ -125,8 +131,14 @@ impl<T> Hand<'_, T> {
     pub(super) fn put_down(self) -> bool {
         let slot = self.slot;
         drop(self.connection);
+        slot.is_noted()
+    }
+}
+
+impl<T> Slot<T> {
+    fn is_noted(&self) -> bool {
         fence(Ordering::SeqCst);
-        slot.note.load(Ordering::SeqCst)
+        self.note.load(Ordering::SeqCst)
     }
 }
 
@@ -147,4 +159,234 @@ impl<T> DerefMut for Hand<'_, T> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A connection whose turn panicked is closed by whoever caught it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    #[test]
+    fn numbers_are_given_again_and_never_twice() {
+        let table = Table::new(100);
+        let take = |value| {
+            let (number, mut hand) = table.reserve()?;
+            *hand = Some(value);
+            assert!(!hand.put_down());
+            Some(number)
+        };
+        let all: Vec<_> = (0..100).map_while(take).collect();
+        assert_eq!((all.len(), table.count(), take(100)), (100, 100, None));
+        for number in &all[10..20] {
+            assert_eq!(table.take(*number).unwrap().take(), Some(*number));
+            table.release(*number);
+        }
+        let again: Vec<_> = (0..100).map_while(take).collect();
+        assert_eq!((again.len(), table.count()), (10, 100));
+        assert!(again.iter().all(|number| all[10..20].contains(number)));
+        all.iter().for_each(|number| {
+            table.take(*number).unwrap().take();
+            table.release(*number);
+        });
+        assert_eq!((table.count(), table.numbers()), (0, 0..0));
+    }
+
+    /// One way through all choices after the other, as far as a bound allows.
+    #[derive(Default)]
+    struct Schedule {
+        /// What was chosen, of how many.
+        choices: Vec<(usize, usize)>,
+        at: usize,
+    }
+
+    impl Schedule {
+        fn choose(&mut self, count: usize) -> usize {
+            if self.at == self.choices.len() {
+                self.choices.push((0, count));
+            }
+            self.at += 1;
+            self.choices[self.at - 1].0
+        }
+
+        /// Whether there is another way.
+        fn next(&mut self) -> bool {
+            self.at = 0;
+            while let Some((chosen, count)) = self.choices.pop() {
+                if chosen + 1 < count {
+                    self.choices.push((chosen + 1, count));
+                    return true;
+                }
+            }
+            false
+        }
+    }
+
+    /// The socket and the poller: input that nobody has read, and events that were reported once.
+    #[derive(Default)]
+    struct Kernel {
+        unread: usize,
+        armed: bool,
+        events: VecDeque<u32>,
+    }
+
+    impl Kernel {
+        fn arm(&mut self) {
+            self.armed = true;
+            self.report();
+        }
+
+        fn report(&mut self) {
+            if self.armed && self.unread > 0 {
+                self.armed = false;
+                self.events.push_back(0);
+            }
+        }
+    }
+
+    /// Where somebody is: a worker that serves events, or who watches, and comes so often. Each step is one access to what is
+    /// shared.
+    enum At<'a> {
+        Waiting,
+        Noted,
+        Reading(Hand<'a, usize>),
+        Arming(Hand<'a, usize>),
+        PuttingDown(Hand<'a, usize>),
+        Listening(&'a Slot<usize>),
+        TakingAgain,
+        LookingAgain(Hand<'a, usize>),
+    }
+
+    struct Actor<'a> {
+        at: At<'a>,
+        /// Comes so often without an event.
+        watches: Option<usize>,
+    }
+
+    impl<'a> Actor<'a> {
+        fn can(&self, kernel: &Kernel) -> bool {
+            match self.at {
+                At::Waiting => self.watches.map_or(!kernel.events.is_empty(), |left| left > 0),
+                _ => true,
+            }
+        }
+
+        fn step(&mut self, kernel: &mut Kernel, table: &'a Table<usize>) {
+            self.at = match std::mem::replace(&mut self.at, At::Waiting) {
+                At::Waiting => match &mut self.watches {
+                    Some(left) => {
+                        *left -= 1;
+                        table.take(0).map_or(At::Waiting, At::PuttingDown)
+                    }
+                    None => {
+                        kernel.events.pop_front();
+                        table.leave_note(0);
+                        At::Noted
+                    }
+                },
+                At::Noted => table.take(0).map_or(At::Waiting, |mut hand| {
+                    hand.look();
+                    At::Reading(hand)
+                }),
+                At::Reading(mut hand) => {
+                    *hand.as_mut().unwrap() += std::mem::take(&mut kernel.unread);
+                    At::Arming(hand)
+                }
+                At::Arming(hand) => {
+                    kernel.arm();
+                    At::PuttingDown(hand)
+                }
+                At::PuttingDown(hand) => {
+                    let slot = hand.slot;
+                    drop(hand);
+                    At::Listening(slot)
+                }
+                At::Listening(slot) if slot.is_noted() => At::TakingAgain,
+                At::Listening(_) => At::Waiting,
+                At::TakingAgain => table.take(0).map_or(At::Waiting, At::LookingAgain),
+                At::LookingAgain(mut hand) => {
+                    hand.look();
+                    At::Arming(hand)
+                }
+            };
+        }
+    }
+
+    /// Runs a client that sends three times, two workers and who watches, in every order with no more changes between them than
+    /// these. Returns in how many orders.
+    fn in_every_order(changes: usize) -> usize {
+        let (mut schedule, mut orders) = (Schedule::default(), 0);
+        loop {
+            let table = Table::new(1);
+            let (_, mut hand) = table.reserve().unwrap();
+            *hand = Some(0);
+            assert!(!hand.put_down());
+            let mut kernel = Kernel { armed: true, ..Kernel::default() };
+            let mut actors: Vec<_> = [None, None, Some(2)].map(|watches| Actor { at: At::Waiting, watches }).into();
+            let (mut to_send, mut last, mut left) = (3, 0, changes);
+            loop {
+                let can = |who: usize| match actors.get(who) {
+                    Some(actor) => actor.can(&kernel),
+                    None => to_send > 0,
+                };
+                let able: Vec<_> = (0..=actors.len()).filter(|who| can(*who)).collect();
+                let goes_on = able.contains(&last);
+                let who = match able.as_slice() {
+                    [] => break,
+                    _ if goes_on && left == 0 => last,
+                    able => able[schedule.choose(able.len())],
+                };
+                left -= usize::from(goes_on && who != last);
+                last = who;
+                match actors.get_mut(who) {
+                    Some(actor) => actor.step(&mut kernel, &table),
+                    None => {
+                        to_send -= 1;
+                        kernel.unread += 1;
+                        kernel.report();
+                    }
+                }
+            }
+            let read = table.take(0).unwrap().unwrap();
+            assert_eq!((read, kernel.unread, kernel.events.len()), (3, 0, 0), "after {:?}", schedule.choices);
+            assert!(kernel.armed, "nobody hears of it any more, after {:?}", schedule.choices);
+            orders += 1;
+            if !schedule.next() {
+                return orders;
+            }
+        }
+    }
+
+    #[test]
+    fn in_whatever_order_nothing_is_missed_and_nothing_is_in_two_hands() {
+        let orders = in_every_order(4);
+        assert!(orders > 10_000, "{orders} orders");
+    }
+
+    #[test]
+    fn threads_that_call_at_the_same_time_miss_nothing() {
+        const CALLS: usize = 20_000;
+        let table = Table::new(1);
+        let (_, mut hand) = table.reserve().unwrap();
+        *hand = Some(0);
+        assert!(!hand.put_down());
+        let unread = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..CALLS {
+                        unread.fetch_add(1, Ordering::SeqCst);
+                        let mut called = table.call(0);
+                        while let Some(mut hand) = called {
+                            hand.look();
+                            *hand.as_mut().unwrap() += unread.swap(0, Ordering::SeqCst);
+                            called = if hand.put_down() { table.take(0) } else { None };
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!((*table.take(0).unwrap(), unread.into_inner()), (Some(4 * CALLS), 0));
+    }
 }
