@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -153,14 +154,14 @@ impl Worker {
     pub(super) fn accept(&mut self, number: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
-        self.now = Instant::now();
-        for _ in 0..ACCEPTS {
+        let mut accepted = std::mem::take(&mut self.accepted);
+        while accepted.len() < ACCEPTS {
             match accept(listener) {
-                Ok((socket, peer)) => {
-                    if shared.door.paused.swap(false, Ordering::AcqRel) {
+                Ok(connection) => {
+                    if shared.door.paused.load(Ordering::Relaxed) && shared.door.paused.swap(false, Ordering::AcqRel) {
                         log::warn!("connections are accepted again");
                     }
-                    self.admit(socket, peer);
+                    accepted.push(connection);
                 }
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::AGAIN) => break,
@@ -168,20 +169,25 @@ impl Worker {
                         if self.make_room(Spare::Idle) {
                             continue;
                         }
-                        // The socket is not armed: whoever watches tries again.
                         if !shared.door.paused.swap(true, Ordering::AcqRel) {
                             log::warn!("no connection can be accepted: {error}; trying again");
                         }
-                        return;
+                        break;
                     }
                     // The one that was to be accepted has gone, or its network (`accept(2)`); after a stop, all have.
-                    _ if shared.stop.is_set() => return,
+                    _ if shared.stop.is_set() => break,
                     _ => {}
                 },
             }
         }
-        // If it fails, whoever watches tries again.
-        let _ = shared.poller.arm(listener, LISTENER + number as u64, Interest::Read);
+        if !shared.door.paused.load(Ordering::Relaxed) {
+            // Before any of them is served: that may wait for a disk. If it fails, whoever watches tries again.
+            let _ = shared.poller.arm(listener, LISTENER + number as u64, Interest::Read);
+        }
+        for (socket, peer) in accepted.drain(..) {
+            self.admit(socket, peer);
+        }
+        self.accepted = accepted;
     }
 
     fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
@@ -197,15 +203,17 @@ impl Worker {
             // Even those who are told that there is no room are too many.
             return;
         }
+        self.now = Instant::now();
         let mut connection = Box::new(Connection::new(socket, peer, counted, self.now));
-        let interest = match if counted { Err(Next::Wait(Interest::Read)) } else { connection.refuse(self, b"", 503) } {
-            Ok(()) => Interest::Read,
-            Err(Next::Wait(interest)) => interest,
-            Err(Next::Close) => return,
+        // Often the first request is there already.
+        let mut first =
+            |connection: &mut Connection| if counted { connection.turn(self) } else { connection.refuse(self) };
+        let next = catch_unwind(AssertUnwindSafe(|| first(&mut connection))).unwrap_or(Next::Close);
+        let place = match next {
+            Next::Wait(interest) => shared.connections.reserve().map(|place| (interest, place)),
+            Next::Close => None,
         };
-        let Some((number, mut hand)) = shared.connections.reserve() else {
-            return door.leave(connection.client());
-        };
+        let Some((interest, (number, mut hand))) = place else { return shared.count_out(&connection) };
         let added = shared.poller.add(connection.socket(), number.into(), interest);
         connection.waits = interest;
         *hand = Some(connection);

@@ -159,6 +159,14 @@ impl Connection {
         spared.then_some(self.since)
     }
 
+    /// Says that there is no room, and that the client is to come again.
+    pub(super) fn refuse(&mut self, worker: &mut Worker) -> Next {
+        match self.reject(worker, b"", 503) {
+            Ok(()) => self.turn(worker),
+            Err(next) => next,
+        }
+    }
+
     /// Goes as far as it can without waiting.
     pub(super) fn turn(&mut self, worker: &mut Worker) -> Next {
         let mut input = Input::new(std::mem::take(&mut worker.input), &self.held);
@@ -210,12 +218,12 @@ impl Connection {
                         input.begin += used;
                         return step;
                     }
-                    Parsed::Refused(status) => return self.refuse(worker, input.rest(), status),
+                    Parsed::Refused(status) => return self.reject(worker, input.rest(), status),
                     Parsed::Partial => {}
                 }
             }
             if input.is_full() {
-                return self.refuse(worker, input.rest(), head::too_long(input.rest()));
+                return self.reject(worker, input.rest(), head::too_long(input.rest()));
             }
             let first = input.rest().is_empty();
             if first {
@@ -224,7 +232,7 @@ impl Connection {
             match input.receive(&self.socket) {
                 Ok([]) if first => return CLOSE,
                 // Half a head, and nothing more will come.
-                Ok([]) => return self.refuse(worker, input.rest(), 400),
+                Ok([]) => return self.reject(worker, input.rest(), 400),
                 // Only the end of a line can make it whole: drop by drop it is not looked at for each drop.
                 Ok(new) => look = new.contains(&b'\n'),
                 Err(Errno::AGAIN) => {
@@ -283,7 +291,7 @@ impl Connection {
     }
 
     /// Refuses what is no request, and ends the connection behind the answer.
-    pub(super) fn refuse(&mut self, worker: &mut Worker, head: &[u8], status: u16) -> Step {
+    fn reject(&mut self, worker: &mut Worker, head: &[u8], status: u16) -> Step {
         let method = if head.starts_with(b"HEAD ") { &Method::Head } else { &Method::Get };
         let answer = Answer::error(status, &Request::new(method, ""));
         log::debug!("{}: refused with {status}", self.peer);
@@ -306,7 +314,9 @@ impl Connection {
         }
         let taken = output.len() - head;
         let more = left > taken as u64;
-        match slice::bytes(&self.socket, output, more) {
+        // The end of the connection follows at once, and leaves in the same segment.
+        let last = matches!(then, Then::Close | Then::Linger);
+        match slice::bytes(&self.socket, output, more || last) {
             Ok(count) => {
                 let count = count.unwrap_or(0);
                 self.sent += count as u64;
@@ -425,7 +435,7 @@ impl Connection {
                 None => self.held.is_empty().then_some(Next::Close),
             },
             State::Head if waited < config.head_timeout => None,
-            State::Head => Some(match self.refuse(worker, b"", 408) {
+            State::Head => Some(match self.reject(worker, b"", 408) {
                 Ok(()) => self.turn(worker),
                 Err(next) => next,
             }),

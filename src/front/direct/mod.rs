@@ -27,7 +27,7 @@ mod seats;
 mod table;
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -78,8 +78,10 @@ struct Worker {
     /// For what it is sent.
     output: Vec<u8>,
     clock: Clock,
-    /// When the thread last woke up.
+    /// When what is being done began.
     now: Instant,
+    /// Connections that were accepted and have not had their first turn.
+    accepted: Vec<(TcpStream, SocketAddr)>,
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
@@ -151,6 +153,14 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     Ok(())
 }
 
+impl Shared {
+    /// Counts a connection out that is about to be closed.
+    fn count_out(&self, connection: &Connection) {
+        self.held.fetch_sub(connection.held(), Ordering::Relaxed);
+        self.door.leave(connection.client());
+    }
+}
+
 impl Worker {
     fn new(shared: &Arc<Shared>) -> Self {
         Self {
@@ -159,6 +169,7 @@ impl Worker {
             output: Vec::with_capacity(shared.config.buffer_size),
             clock: Clock::default(),
             now: Instant::now(),
+            accepted: Vec::new(),
         }
     }
 
@@ -235,8 +246,7 @@ impl Worker {
         }
         if let Some(connection) = hand.take() {
             self.shared.poller.remove(connection.socket());
-            self.shared.held.fetch_sub(connection.held(), Ordering::Relaxed);
-            self.shared.door.leave(connection.client());
+            self.shared.count_out(&connection);
             drop(connection);
             // Whatever the note says, it concerns nobody any more.
             let _ = hand.put_down();
