@@ -8,7 +8,7 @@ SIZE_LIMIT = 2097152
 TARGET = $${CARGO_TARGET_DIR:-target}
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check ci release clean tools
+.PHONY: help run test slow check ci release clean tools
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -20,6 +20,9 @@ run: tools ## Builds brooklet and serves ROOT (.) at http://127.0.0.1:PORT (8080
 
 test: tools ## Runs all the tests
 	cargo test --locked
+
+slow: tools ## Runs the tests that last minutes
+	cargo test --locked --test suite -- --ignored
 
 # The development dependency on ourselves switches the feature `cli` on, whatever is asked for (see Cargo.toml). The bare
 # library, as a program that depends on it sees it, is linted without that line.
