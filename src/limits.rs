@@ -57,7 +57,7 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 pub const HEAD: usize = 16 * KIB;
 /// Bytes of unfinished heads, and of requests sent ahead, that are held for all connections. While there are more, those that
 /// have waited longest are closed: slow heads cannot fill the memory, and who is quick is not kept out by them.
-pub const HEADS_HELD: usize = 512 * KIB;
+pub const HEADS_HELD: usize = 256 * KIB;
 /// Bytes of a request target; a longer one is answered 414.
 pub const TARGET: usize = 8 * KIB;
 /// Fields of a request; more are answered 431.

@@ -149,7 +149,7 @@ impl Body {
                     most
                 }
                 Segment::Slice { file, offset, .. } => match file.read_at(rest, offset + position.offset) {
-                    Ok(0) => return shortened(filled),
+                    Ok(0) => return if filled > 0 { Ok(filled) } else { Err(shortened()) },
                     Ok(count) => count,
                     Err(error) => return if filled > 0 { Ok(filled) } else { Err(error) },
                 },
@@ -161,11 +161,9 @@ impl Body {
     }
 }
 
-fn shortened(filled: usize) -> io::Result<usize> {
-    if filled > 0 {
-        return Ok(filled);
-    }
-    Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"))
+/// The error of a file that has no bytes where it had some when it was opened.
+pub(crate) fn shortened() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent")
 }
 
 /// Several ranges of one file as multipart/byteranges (RFC 9110 section 14.6): for each a head and a slice, then the end.

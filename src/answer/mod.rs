@@ -27,6 +27,7 @@ use std::time::SystemTime;
 use rustix::io::Errno;
 use tiny_http::{Method, StatusCode};
 
+pub(crate) use body::shortened;
 pub use body::{Body, Position, Segment};
 use body::{Parts, content_range};
 use cache::Cache;

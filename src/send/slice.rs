@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::copy::Failure;
+use crate::answer::shortened;
 
 /// More follows at once: what is sent need not leave by itself (`send(2)`).
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -50,7 +51,7 @@ pub(crate) fn slice(
 ) -> Result<Option<usize>, Failure> {
     loop {
         match rustix::fs::sendfile(socket, file, Some(&mut offset), count) {
-            Ok(0) => return Err(shortened()),
+            Ok(0) => return Err(Failure::Source(shortened())),
             Ok(count) => return Ok(Some(count)),
             Err(Errno::AGAIN) => return Ok(None),
             Err(Errno::INTR) => {}
@@ -87,17 +88,13 @@ fn copied(
     let (room, _) = buffer.split_at_mut(count);
     let read = loop {
         match file.read_at(room, offset) {
-            Ok(0) => return Err(shortened()),
+            Ok(0) => return Err(Failure::Source(shortened())),
             Ok(read) => break read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(Failure::Source(error)),
         }
     };
     bytes(socket, room.get(..read).unwrap_or_default(), false)
-}
-
-fn shortened() -> Failure {
-    Failure::Source(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +15,7 @@ use super::head::{self, Expect, Head, Parsed};
 use super::poller::Interest;
 use super::progress::{Demand, Progress, unacknowledged};
 use crate::answer::{Answer, Body, Position, Segment};
+use crate::front::{answer_or_500, outcome};
 use crate::http::request::Request;
 use crate::limits;
 use crate::send::copy::Failure;
@@ -251,9 +251,7 @@ impl Connection {
         let mut answer = match head.expect {
             _ if request.target.len() > limits::TARGET => Answer::error(414, request),
             Expect::Other => Answer::error(417, request),
-            _ => catch_unwind(AssertUnwindSafe(|| worker.shared.site.answer(request, now)))
-                // A defect in one request is the end of that request.
-                .unwrap_or_else(|_| Answer::error(500, request)),
+            _ => answer_or_500(request, || worker.shared.site.answer(request, now)),
         };
         // What would have been fine without the body is refused because of it.
         if too_long && answer.status.0 < 400 {
@@ -358,11 +356,12 @@ impl Connection {
 
     /// What follows an answer that was sent, or cannot be sent to its end.
     fn end(&mut self, then: Then, record: Option<Box<Record>>, outcome: Result<(), Failure>) -> Step {
-        self.report(record, &outcome);
+        let failed = outcome.is_err();
+        self.report(record, outcome);
         // The disk may have taken its time since the turn began.
         self.since = Instant::now();
         self.state = match then {
-            _ if outcome.is_err() => return CLOSE,
+            _ if failed => return CLOSE,
             // With something unread it would be reset, and what is still on its way lost.
             Then::Close if matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0)) => return CLOSE,
             Then::Next(None) => State::Head,
@@ -378,14 +377,10 @@ impl Connection {
         Ok(())
     }
 
-    fn report(&self, record: Option<Box<Record>>, outcome: &Result<(), Failure>) {
+    fn report(&self, record: Option<Box<Record>>, sent: Result<(), Failure>) {
         let Some(record) = record else { return };
-        let Record { line, begun, sent } = *record;
-        let outcome = match outcome {
-            Ok(()) => format!("{} bytes", self.sent - sent),
-            Err(Failure::Source(error)) => format!("not finished: {error}"),
-            Err(Failure::Client(error)) => format!("the client did not take it: {error}"),
-        };
+        let outcome = outcome(&sent.map(|()| self.sent - record.sent));
+        let Record { line, begun, .. } = *record;
         log::debug!("{} {line} {outcome} in {:?}", self.peer, begun.elapsed());
     }
 
@@ -451,7 +446,7 @@ impl Connection {
         if let State::Sending(sending) = &mut self.state {
             let slow = io::Error::new(ErrorKind::TimedOut, "it is too slow");
             let record = sending.record.take();
-            self.report(record, &Err(Failure::Client(slow)));
+            self.report(record, Err(Failure::Client(slow)));
         }
         Next::Close
     }

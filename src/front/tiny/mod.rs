@@ -53,6 +53,7 @@ use std::time::{Instant, SystemTime};
 
 use socket2::Socket;
 
+use super::{answer_or_500, outcome};
 use crate::answer::{Answer, Site};
 use crate::config::Config;
 use crate::http::request::Request;
@@ -228,15 +229,7 @@ fn respond(
     sent
 }
 
-fn outcome(sent: &Result<u64, Failure>) -> String {
-    match sent {
-        Ok(count) => format!("{count} bytes"),
-        Err(Failure::Source(error)) => format!("not finished: {error}"),
-        Err(Failure::Client(error)) => format!("the client did not take it: {error}"),
-    }
-}
-
-/// The answer, whatever happens: a defect in one request is the end of that request.
+/// The answer, or the refusal that the head or the body deserves.
 fn decide(request: &Request<'_>, fields: usize, body: Unread, answer: impl FnOnce(&Request<'_>) -> Answer) -> Answer {
     let refused = match body {
         Unread::Malformed => Some(400),
@@ -246,7 +239,7 @@ fn decide(request: &Request<'_>, fields: usize, body: Unread, answer: impl FnOnc
     };
     let answer = match refused {
         Some(status) => Answer::error(status, request),
-        None => catch_unwind(AssertUnwindSafe(|| answer(request))).unwrap_or_else(|_| Answer::error(500, request)),
+        None => answer_or_500(request, || answer(request)),
     };
     match body {
         // What would have been fine without it is refused because of it.
