@@ -104,17 +104,18 @@ fn command() -> Command {
             flag("workers", "BROOKLET_WORKERS")
                 .value_name("COUNT")
                 .value_parser(value_parser!(usize))
-                .help("Worker threads; on tiny-http the transfers at once [default: 4 per processor]"),
+                .help("Worker threads, 4 per processor; on tiny-http the transfers at once, 8 per processor"),
         )
         .arg(
             flag("buffer-size", "BROOKLET_BUFFER_SIZE")
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("64K")
-                .help("A copy buffer, 4K to 1M: one for each worker"),
+                .help("A copy buffer, 4K to 1M: one for each worker; on tiny-http 16 in all"),
         )
         .arg(
             flag("send-buffer", "BROOKLET_SEND_BUFFER")
+                .help_heading("Of the direct front")
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value("512K")
@@ -129,6 +130,7 @@ fn command() -> Command {
         )
         .arg(
             flag("max-connections", "BROOKLET_MAX_CONNECTIONS")
+                .help_heading("Of the direct front")
                 .value_name("COUNT")
                 .value_parser(value_parser!(usize))
                 .default_value(defaults.max_connections.to_string())
@@ -136,6 +138,7 @@ fn command() -> Command {
         )
         .arg(
             flag("max-connections-per-client", "BROOKLET_MAX_CONNECTIONS_PER_CLIENT")
+                .help_heading("Of the direct front")
                 .value_name("COUNT")
                 .value_parser(value_parser!(usize))
                 .default_value(defaults.max_connections_per_client.to_string())
@@ -143,6 +146,7 @@ fn command() -> Command {
         )
         .arg(
             flag("head-timeout", "BROOKLET_HEAD_TIMEOUT")
+                .help_heading("Of the direct front")
                 .value_name("TIME")
                 .value_parser(time)
                 .default_value(seconds(defaults.head_timeout))
@@ -164,6 +168,7 @@ fn command() -> Command {
         )
         .arg(
             flag("min-rate", "BROOKLET_MIN_RATE")
+                .help_heading("Of the direct front")
                 .value_name("SIZE")
                 .value_parser(size)
                 .default_value(defaults.min_rate.to_string())
@@ -224,6 +229,7 @@ fn size(text: &str) -> Result<usize, String> {
         Some("" | "b") => 1,
         Some("k" | "kb" | "kib") => 1 << 10,
         Some("m" | "mb" | "mib") => 1 << 20,
+        Some("g" | "gb" | "gib") => 1 << 30,
         _ => return Err("not a size such as 65536, 64K or 1M".into()),
     };
     let number: Option<usize> = digits.parse().ok();
@@ -339,7 +345,7 @@ mod tests {
             (&["--buffer-size", "2M"], "buffer"),
             (&["--buffer-size", "64X"], "64X"),
             (&["--buffer-size", "99999999999999999999M"], "size"),
-            (&["--cache", "2000M"], "cache"),
+            (&["--cache", "2G"], "cache"),
             (&["--max-connections", "0"], "connections"),
             (&["--head-timeout", "0"], "head"),
             (&["--min-rate", "fast"], "size"),
