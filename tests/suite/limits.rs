@@ -649,3 +649,25 @@ fn what_is_in_the_cache_is_never_out_of_date() {
         }
     }
 }
+
+#[test]
+fn who_says_that_it_closes_and_takes_nothing_is_counted_and_cut() {
+    let folder = Folder::new();
+    folder.file("answer", noise(9, 200_000)).file("small", "small");
+    let stall_timeout = Duration::from_millis(500);
+    let config = Config { stall_timeout, min_rate: 0, max_connections: 2, ..Serving::config(DIRECT, &folder) };
+    let serving = Serving::with(config);
+    let close = request("GET", "/answer", &[("Connection", "close")]);
+    let mut standing: Vec<_> = (0..2).map(|_| Client::with_small_window(serving.address)).collect();
+    for client in &mut standing {
+        client.send(&close);
+        assert_eq!(client.receive_head().length(), Some(200_000));
+    }
+    // All of it is the kernel's by now, and yet there is no room.
+    let refused = Client::try_get(serving.address, "/small").expect("an answer");
+    assert_eq!(refused.status, 503);
+    standing.iter().for_each(Client::until_reset);
+    crate::program::within_reason("there is room again", || {
+        Client::try_get(serving.address, "/small").ok().filter(|answer| answer.status == 200)
+    });
+}

@@ -345,3 +345,28 @@ fn that_nobody_comes_for_a_while_is_no_trouble() {
         assert_eq!((status, err.contains("warn")), (Some(0), false), "{err}");
     }
 }
+
+#[test]
+fn a_stop_that_waits_for_a_transfer_costs_no_time_of_a_processor() {
+    let folder = site();
+    folder.file("large", vec![0; 16 << 20]);
+    for arguments in on_each_front(&folder) {
+        let mut program = Program::start(Command::new(BINARY).args(&arguments));
+        let mut stalled = Client::with_small_window(program.address(&folder.root()));
+        stalled.send(get("/large"));
+        assert_eq!(stalled.receive_head().status, 200);
+        program.signal(Signal::TERM);
+        let worked = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.child.id())).expect("it runs");
+            let (_, behind_name) = stat.rsplit_once(')').expect("a name in brackets");
+            behind_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
+        };
+        let before = worked();
+        std::thread::sleep(Duration::from_secs(2));
+        let ticks = worked() - before;
+        // A hundred of them are a second.
+        assert!(ticks < 100, "{ticks} ticks in two seconds");
+        drop(stalled);
+        assert_eq!(program.end().0, Some(0));
+    }
+}

@@ -17,8 +17,8 @@ use super::{LISTENER, Worker};
 use crate::config::Config;
 use crate::limits;
 
-/// Connections that are accepted in one turn.
-const ACCEPTS: usize = 32;
+/// Connections that are accepted in one turn: if the first one waits for a disk, the others wait with it.
+const ACCEPTS: usize = 4;
 /// Connections to make room with that are found in one search.
 const CANDIDATES: usize = 64;
 /// How long a search that found none counts.
@@ -180,7 +180,8 @@ impl Worker {
                 },
             }
         }
-        if !shared.door.paused.load(Ordering::Relaxed) {
+        // After a stop it would report its end for ever.
+        if !shared.door.paused.load(Ordering::Relaxed) && !shared.stop.is_set() {
             // Before any of them is served: that may wait for a disk. If it fails, whoever watches tries again.
             let _ = shared.poller.arm(listener, LISTENER + number as u64, Interest::Read);
         }
@@ -209,13 +210,15 @@ impl Worker {
         let mut first =
             |connection: &mut Connection| if counted { connection.turn(self) } else { connection.refuse(self) };
         let next = catch_unwind(AssertUnwindSafe(|| first(&mut connection))).unwrap_or(Next::Close);
-        let place = match next {
-            Next::Wait(interest) => shared.connections.reserve().map(|place| (interest, place)),
-            Next::Close => None,
+        let place = if next == Next::Close { None } else { shared.connections.reserve() };
+        let Some((number, mut hand)) = place else { return shared.count_out(&connection) };
+        let added = match next {
+            Next::Wait(interest) => {
+                connection.waits = interest;
+                shared.poller.add(connection.socket(), number.into(), interest)
+            }
+            _ => Ok(()),
         };
-        let Some((interest, (number, mut hand))) = place else { return shared.count_out(&connection) };
-        let added = shared.poller.add(connection.socket(), number.into(), interest);
-        connection.waits = interest;
         *hand = Some(connection);
         match added {
             Ok(()) => self.put_down(number, hand),

@@ -28,6 +28,9 @@ const TURN: u64 = 1 << 20;
 /// A body of so many bytes leaves with its head, in one call. It costs less to copy it than to call twice.
 const SMALL: u64 = 32 << 10;
 
+/// Bytes that are left to the kernel when a connection is closed, whether the client takes them or not.
+const KERNELS: u64 = 16 << 10;
+
 /// A client that is connected.
 pub(super) struct Connection {
     socket: TcpStream,
@@ -59,6 +62,8 @@ enum State {
     Sending(Box<Sending>),
     /// The client's end. It has been told ours, and may send so many bytes until it has noticed.
     Linger(usize),
+    /// Nothing but that the client takes what the kernel holds for it, which must not be more than there are connections for.
+    Parting,
 }
 
 /// An answer that is on its way.
@@ -106,6 +111,8 @@ pub(super) enum Spare {
 pub(super) enum Next {
     /// It waits for this.
     Wait(Interest),
+    /// It waits for whoever watches.
+    Rest,
     /// It is over.
     Close,
 }
@@ -199,6 +206,7 @@ impl Connection {
                 State::Body(_) => self.pass_body(input),
                 State::Sending(_) => self.send(worker, until),
                 State::Linger(_) => self.linger(worker),
+                State::Parting => Err(Next::Rest),
             };
             if let Err(next) = step {
                 return next;
@@ -362,8 +370,7 @@ impl Connection {
         self.since = Instant::now();
         self.state = match then {
             _ if failed => return CLOSE,
-            // With something unread it would be reset, and what is still on its way lost.
-            Then::Close if matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0)) => return CLOSE,
+            Then::Close if self.is_done() => return CLOSE,
             Then::Next(None) => State::Head,
             Then::Next(Some(passing)) => State::Body(passing),
             Then::Close | Then::Linger => {
@@ -375,6 +382,13 @@ impl Connection {
             }
         };
         Ok(())
+    }
+
+    /// Whether the connection can be closed at once. With something unread it would be reset, and what is still on its way
+    /// lost; and what a client does not take, the kernel would hold for minutes, beyond all limits.
+    fn is_done(&self) -> bool {
+        let taken = self.sent <= KERNELS || matches!(unacknowledged(&self.socket), None | Some(0));
+        taken && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
     }
 
     fn report(&self, record: Option<Box<Record>>, sent: Result<(), Failure>) {
@@ -407,12 +421,19 @@ impl Connection {
 
     /// Reads and throws away until the client has seen the end.
     fn linger(&mut self, worker: &mut Worker) -> Step {
-        let State::Linger(left) = &mut self.state else { return Ok(()) };
+        let State::Linger(mut left) = self.state else { return Ok(()) };
         worker.output.resize(worker.output.capacity(), 0);
         loop {
             match receive(&self.socket, &mut worker.output) {
-                Ok(count @ 1..) if count <= *left => *left -= count,
-                Err(Errno::AGAIN) => return READ,
+                Ok(0) if !self.is_done() => {
+                    self.state = State::Parting;
+                    return Ok(());
+                }
+                Ok(count @ 1..) if count <= left => left -= count,
+                Err(Errno::AGAIN) => {
+                    self.state = State::Linger(left);
+                    return READ;
+                }
                 _ => return CLOSE,
             }
         }
@@ -434,7 +455,12 @@ impl Connection {
                 Ok(()) => self.turn(worker),
                 Err(next) => next,
             }),
-            State::Body(_) | State::Linger(_) => (waited >= limits::DRAIN_TIMEOUT).then_some(Next::Close),
+            State::Body(_) => (waited >= limits::DRAIN_TIMEOUT).then_some(Next::Close),
+            State::Linger(_) if waited < limits::DRAIN_TIMEOUT => None,
+            State::Linger(_) | State::Parting => match self.is_too_slow(worker) {
+                Some(slow) => slow.then(|| self.cut()),
+                None => Some(Next::Close),
+            },
             State::Sending(_) => (self.is_too_slow(worker) == Some(true)).then(|| self.cut()),
         }
     }

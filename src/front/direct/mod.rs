@@ -238,6 +238,9 @@ impl Worker {
 
     /// Puts a connection down: its socket is armed for what it waits for, or it is closed.
     fn settle(&mut self, number: u32, mut hand: Hand<'_, Box<Connection>>, next: Next) {
+        if next == Next::Rest {
+            return self.put_down(number, hand);
+        }
         if let (Some(connection), Next::Wait(interest)) = (hand.as_mut(), next) {
             connection.waits = interest;
             if self.shared.poller.arm(connection.socket(), number.into(), interest).is_ok() {
