@@ -304,7 +304,9 @@ fn a_server_that_ran_out_of_descriptors_serves_again() {
                     (held + 4 >= limit).then_some(())
                 });
             } else {
-                assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+                within_reason("who says nothing makes room", || {
+                    Client::try_get(address, "/small").ok().filter(|answer| answer.body == b"small")
+                });
             }
             drop(crowd);
             within_reason("it serves again", || {

@@ -28,6 +28,8 @@ const TURN: u64 = 1 << 20;
 /// A body of so many bytes leaves with its head, in one call. It costs less to copy it than to call twice.
 const SMALL: u64 = 32 << 10;
 
+/// How long a connection has before it counts as idle though nothing was ever asked on it.
+const GRACE: Duration = Duration::from_millis(500);
 /// Bytes that are left to the kernel when a connection is closed, whether the client takes them or not.
 const KERNELS: u64 = 16 << 10;
 
@@ -159,7 +161,9 @@ impl Connection {
         let spared = match spare {
             Spare::Idle => {
                 let idle = matches!(self.state, State::Head) && self.held.is_empty();
-                idle && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
+                // Who has just come may be about to ask: else a crowd of newcomers pushes itself out, and nobody is served.
+                let settled = self.sent > 0 || self.since.elapsed() >= GRACE;
+                idle && settled && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
             }
             Spare::Holding => !self.held.is_empty(),
         };
