@@ -3,11 +3,30 @@
 pub mod direct;
 pub mod tiny;
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use threadpool::ThreadPool;
 
 use crate::answer::Answer;
 use crate::http::request::Request;
+use crate::limits;
 use crate::send::copy::Failure;
+
+/// How often the cache lets go of what nobody wants.
+const TIDY: Duration = Duration::from_secs(30);
+
+/// So many worker threads; an error if the system has no thread more.
+fn pool(workers: usize) -> io::Result<ThreadPool> {
+    let builder = threadpool::Builder::new()
+        .num_threads(workers)
+        .thread_name("worker".into())
+        .thread_stack_size(limits::WORKER_STACK);
+    // It panics if it cannot.
+    catch_unwind(|| builder.build())
+        .map_err(|_| io::Error::other(format!("{workers} worker threads cannot be started")))
+}
 
 /// The answer, whatever happens: a defect in one request is the end of that request.
 fn answer_or_500(request: &Request<'_>, answer: impl FnOnce() -> Answer) -> Answer {

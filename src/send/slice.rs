@@ -41,30 +41,6 @@ pub(crate) fn bytes(socket: &TcpStream, bytes: &[u8], more: bool) -> Result<Opti
 ///
 /// # Errors
 /// [`Failure::Source`] if the file cannot be read, or has no bytes there.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn slice(
-    socket: &TcpStream,
-    file: &File,
-    mut offset: u64,
-    count: usize,
-    buffer: &mut Vec<u8>,
-) -> Result<Option<usize>, Failure> {
-    loop {
-        match rustix::fs::sendfile(socket, file, Some(&mut offset), count) {
-            Ok(0) => return Err(Failure::Source(shortened())),
-            Ok(count) => return Ok(Some(count)),
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(Errno::INTR) => {}
-            // Not every file system can.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return copied(socket, file, offset, count, buffer),
-            Err(error @ (Errno::IO | Errno::STALE)) => return Err(Failure::Source(error.into())),
-            Err(error) => return Err(Failure::Client(error.into())),
-        }
-    }
-}
-
-/// The same, where there is no `sendfile` like that of Linux.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn slice(
     socket: &TcpStream,
     file: &File,
@@ -72,7 +48,27 @@ pub(crate) fn slice(
     count: usize,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<usize>, Failure> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(sent) = in_kernel(socket, file, offset, count) {
+        return sent;
+    }
     copied(socket, file, offset, count, buffer)
+}
+
+/// By `sendfile(2)`; none if the file system cannot.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn in_kernel(socket: &TcpStream, file: &File, mut offset: u64, count: usize) -> Option<Result<Option<usize>, Failure>> {
+    loop {
+        return Some(match rustix::fs::sendfile(socket, file, Some(&mut offset), count) {
+            Ok(0) => Err(Failure::Source(shortened())),
+            Ok(count) => Ok(Some(count)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(Errno::INTR) => continue,
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return None,
+            Err(error @ (Errno::IO | Errno::STALE)) => Err(Failure::Source(error.into())),
+            Err(error) => Err(Failure::Client(error.into())),
+        });
+    }
 }
 
 /// Through the buffer. What the socket does not take is read again next time: nothing is kept.

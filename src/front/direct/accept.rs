@@ -155,7 +155,8 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
         let mut accepted = std::mem::take(&mut self.accepted);
-        while accepted.len() < ACCEPTS {
+        // No more tries than that, too: an error may last.
+        for _ in 0..ACCEPTS {
             match accept(listener) {
                 Ok(connection) => {
                     if shared.door.paused.load(Ordering::Relaxed) && shared.door.paused.swap(false, Ordering::AcqRel) {

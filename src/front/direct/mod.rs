@@ -37,6 +37,7 @@ use socket2::Socket;
 
 use crate::answer::Site;
 use crate::config::Config;
+use crate::front::{TIDY, pool};
 use crate::http::date::Clock;
 use crate::limits;
 use crate::stop::Stop;
@@ -48,8 +49,6 @@ use table::{Hand, Table};
 
 /// The least key of a listening socket. Those below are numbers of connections. All fit into 32 bits, as keys do elsewhere.
 const LISTENER: u64 = 1 << 30;
-/// How often the cache lets go of what nobody wants.
-const TIDY: Duration = Duration::from_secs(30);
 /// How often to look whether the last transfer has ended, in a stop.
 const ENDING: Duration = Duration::from_millis(10);
 
@@ -115,13 +114,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
         stop,
     });
     shared.door.open(&shared.poller)?;
-    let pool = threadpool::Builder::new()
-        .num_threads(workers)
-        .thread_name("worker".into())
-        .thread_stack_size(limits::WORKER_STACK);
-    // It panics if the system has no thread more.
-    let pool = catch_unwind(|| pool.build())
-        .map_err(|_| io::Error::other(format!("{workers} worker threads cannot be started")))?;
+    let pool = pool(workers)?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, over) = mpsc::channel::<()>();
     for number in 0..workers {

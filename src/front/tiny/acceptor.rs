@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tiny_http::Server;
 
 use super::Shared;
+use crate::front::TIDY;
 use crate::send::copy::Copier;
 
 /// How often tiny_http is looked after.
@@ -97,7 +98,7 @@ impl Acceptor {
 
     /// Looks after tiny_http until the stop.
     pub(super) fn watch(&self, shared: &Arc<Shared>) {
-        let (mut held, mut nudged) = (0, Instant::now());
+        let (mut held, mut nudged, mut tidied) = (0, Instant::now(), Instant::now());
         // The timeout of reading bounds the accepting, too: tiny_http would take it for an error and end.
         let most = shared.config.idle_timeout / 2;
         while !shared.stop.wait(WATCH) {
@@ -111,6 +112,10 @@ impl Acceptor {
             if self.active.swap(false, Ordering::Relaxed) || now != held || nudged.elapsed() >= most {
                 self.nudge(shared);
                 (held, nudged) = (now, Instant::now());
+            }
+            if tidied.elapsed() >= TIDY {
+                shared.site.tidy();
+                tidied = Instant::now();
             }
         }
     }

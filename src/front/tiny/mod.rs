@@ -53,7 +53,7 @@ use std::time::{Instant, SystemTime};
 
 use socket2::Socket;
 
-use super::{answer_or_500, outcome};
+use super::{answer_or_500, outcome, pool};
 use crate::answer::{Answer, Site};
 use crate::config::Config;
 use crate::http::request::Request;
@@ -108,13 +108,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
     let count = shared.config.workers() * acceptors.len();
-    let workers = threadpool::Builder::new()
-        .num_threads(count)
-        .thread_name("worker".into())
-        .thread_stack_size(limits::WORKER_STACK);
-    // It panics if the system has no thread more.
-    let workers = catch_unwind(|| workers.build())
-        .map_err(|_| io::Error::other(format!("{count} worker threads cannot be started")))?;
+    let workers = pool(count)?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, ended) = mpsc::channel::<()>();
     for acceptor in &acceptors {
