@@ -576,6 +576,15 @@ fn who_says_that_nothing_follows_gets_all_that_is_due() {
         }
         assert_eq!(rest(&mut client, name), "", "{name}");
     }
+    let mut client = Client::with_small_window(serving.address);
+    client.send(get("/large"));
+    client.receive_head();
+    // Both arrive while the server has something else to do.
+    client.send(get("/small"));
+    client.finish();
+    assert!(client.take(content.len()).unwrap() == content);
+    assert_eq!(client.receive().body, b"small");
+    assert_eq!(rest(&mut client, "in the middle of a large file"), "");
     for (name, half, before) in [
         ("nothing", "", 0),
         ("an empty line", "\r\n", 0),

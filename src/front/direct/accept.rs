@@ -81,7 +81,7 @@ impl Door {
     pub(super) fn reopen(&self, poller: &Poller) {
         for (number, listener) in self.listeners.iter().enumerate() {
             // If it fails, it is tried again.
-            let _ = poller.arm(listener, LISTENER + number as u64, Interest::Read);
+            let _ = poller.again(listener, LISTENER + number as u64, Interest::Read);
         }
     }
 
@@ -155,6 +155,7 @@ impl Worker {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
         let mut accepted = std::mem::take(&mut self.accepted);
+        let mut all = false;
         // No more tries than that, too: an error may last.
         for _ in 0..ACCEPTS {
             match accept(listener) {
@@ -165,7 +166,10 @@ impl Worker {
                     accepted.push(connection);
                 }
                 Err(error) => match Errno::from_io_error(&error) {
-                    Some(Errno::AGAIN) => break,
+                    Some(Errno::AGAIN) => {
+                        all = true;
+                        break;
+                    }
                     Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
                         if self.make_room(Spare::Idle) {
                             continue;
@@ -183,8 +187,13 @@ impl Worker {
         }
         // After a stop it would report its end for ever.
         if !shared.door.paused.load(Ordering::Relaxed) && !shared.stop.is_set() {
-            // Before any of them is served: that may wait for a disk. If it fails, whoever watches tries again.
-            let _ = shared.poller.arm(listener, LISTENER + number as u64, Interest::Read);
+            // Before any of them is served: that may wait for a disk.
+            let key = LISTENER + number as u64;
+            let _ = match all {
+                true => shared.poller.arm(listener, key, Interest::Read),
+                // If it fails, whoever watches tries again.
+                false => shared.poller.again(listener, key, Interest::Read),
+            };
         }
         for (socket, peer) in accepted.drain(..) {
             self.admit(socket, peer);
@@ -213,13 +222,11 @@ impl Worker {
         let next = catch_unwind(AssertUnwindSafe(|| first(&mut connection))).unwrap_or(Next::Close);
         let place = if next == Next::Close { None } else { shared.connections.reserve() };
         let Some((number, mut hand)) = place else { return shared.count_out(&connection) };
-        let added = match next {
-            Next::Wait(interest) => {
-                connection.waits = interest;
-                shared.poller.add(connection.socket(), number.into(), interest)
-            }
-            _ => Ok(()),
+        connection.waits = match next {
+            Next::Wait(interest) => interest,
+            _ => Interest::Write,
         };
+        let added = shared.poller.add(connection.socket(), number.into(), connection.waits);
         *hand = Some(connection);
         match added {
             Ok(()) => self.put_down(number, hand),

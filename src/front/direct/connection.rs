@@ -12,7 +12,7 @@ use tiny_http::Method;
 use super::Worker;
 use super::drain::{Framing, Passing};
 use super::head::{self, Expect, Head, Parsed};
-use super::poller::Interest;
+use super::poller::{Event, Interest};
 use super::progress::{Demand, Progress, unacknowledged};
 use crate::answer::{Answer, Body, Position, Segment};
 use crate::front::{answer_or_500, outcome};
@@ -40,8 +40,12 @@ pub(super) struct Connection {
     /// Whether it counts among those that there may be.
     counted: bool,
     state: State,
-    /// What its socket is armed for.
+    /// What it waits for.
     pub(super) waits: Interest,
+    /// Whether there may be something to read of which no event tells any more.
+    unread: bool,
+    /// Whether the client has said all.
+    ended: bool,
     /// When the state, or what it waits for, began.
     since: Instant,
     /// What was read and belongs to what comes next.
@@ -111,8 +115,10 @@ pub(super) enum Spare {
 /// What becomes of a connection that can go no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// It waits for this.
+    /// It waits for this, of which nothing is left now.
     Wait(Interest),
+    /// It can go on, when the others had their turn.
+    Again,
     /// It waits for whoever watches.
     Rest,
     /// It is over.
@@ -124,6 +130,7 @@ type Step = Result<(), Next>;
 
 const READ: Step = Err(Next::Wait(Interest::Read));
 const WRITE: Step = Err(Next::Wait(Interest::Write));
+const AGAIN: Step = Err(Next::Again);
 const CLOSE: Step = Err(Next::Close);
 
 impl Connection {
@@ -134,6 +141,8 @@ impl Connection {
             counted,
             state: State::Head,
             waits: Interest::Read,
+            unread: true,
+            ended: false,
             since: now,
             held: Vec::new(),
             partial: false,
@@ -178,6 +187,12 @@ impl Connection {
         }
     }
 
+    /// Hears what happened.
+    pub(super) fn hear(&mut self, event: Event) {
+        self.unread |= event.readable;
+        self.ended |= event.ended;
+    }
+
     /// Goes as far as it can without waiting.
     pub(super) fn turn(&mut self, worker: &mut Worker) -> Next {
         let mut input = Input::new(std::mem::take(&mut worker.input), &self.held);
@@ -195,14 +210,12 @@ impl Connection {
     }
 
     fn go(&mut self, worker: &mut Worker, input: &mut Input) -> Next {
-        // After an answer nothing is read ahead: the next request tells of itself.
-        let mut answered = usize::from(!matches!(self.state, State::Head));
+        let mut answered = 0;
         let until = self.sent + TURN;
         loop {
             let step = match self.state {
-                State::Head if answered > 0 && input.rest().is_empty() => READ,
-                // It is ready at once, behind all others that are.
-                State::Head if answered >= REQUESTS || (answered > 0 && self.sent >= until) => WRITE,
+                State::Head if input.rest().is_empty() && !self.unread && !self.ended => READ,
+                State::Head if answered >= REQUESTS || self.sent >= until => AGAIN,
                 State::Head => {
                     answered += 1;
                     self.read_head(worker, input)
@@ -241,7 +254,7 @@ impl Connection {
             if first {
                 self.since = worker.now;
             }
-            match input.receive(&self.socket) {
+            match input.receive(&self.socket, &mut self.unread) {
                 Ok([]) if first => return CLOSE,
                 // Half a head, and nothing more will come.
                 Ok([]) => return self.reject(worker, input.rest(), 400),
@@ -354,7 +367,7 @@ impl Connection {
                 break Ok(());
             }
             if self.sent >= until {
-                return WRITE;
+                return AGAIN;
             }
             match sending.some(&self.socket, until - self.sent, &mut worker.output) {
                 Ok(Some(count)) => self.sent += count as u64,
@@ -414,7 +427,7 @@ impl Connection {
             if passing.is_over() {
                 return self.end(Then::Next(None), None, Ok(()));
             }
-            match input.receive(&self.socket) {
+            match input.receive(&self.socket, &mut self.unread) {
                 Ok([]) => return CLOSE,
                 Ok(_) => {}
                 Err(Errno::AGAIN) => return READ,
@@ -590,8 +603,8 @@ impl Input {
         self.end - self.begin == self.buffer.len()
     }
 
-    /// Reads what has come: nothing at its end.
-    fn receive(&mut self, socket: &TcpStream) -> Result<&[u8], Errno> {
+    /// Reads what has come: nothing at its end. What does not fill the room is all that there is for now.
+    fn receive(&mut self, socket: &TcpStream, unread: &mut bool) -> Result<&[u8], Errno> {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         } else if self.end == self.buffer.len() {
@@ -599,7 +612,10 @@ impl Input {
             (self.begin, self.end) = (0, self.end - self.begin);
         }
         let before = self.end;
-        self.end += receive(socket, self.buffer.get_mut(before..).unwrap_or_default())?;
+        let received = receive(socket, self.buffer.get_mut(before..).unwrap_or_default());
+        self.end += received.unwrap_or(0);
+        *unread = self.end == self.buffer.len();
+        received?;
         Ok(self.buffer.get(before..self.end).unwrap_or_default())
     }
 }

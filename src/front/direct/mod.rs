@@ -1,7 +1,7 @@
 //! The direct front: a listener of our own, and workers that never wait for a client.
 //!
-//! Every socket is non-blocking and registered with one poller that all workers share. It reports a connection once, to one
-//! worker, which does as much as goes without waiting, says what the connection waits for next, and takes the next one. So an
+//! Every socket is non-blocking and registered with one poller that all workers share. It reports each change once, to one
+//! worker, which does as much as goes without waiting for the client, puts the connection down, and takes the next one. So an
 //! idle connection, a slow head and a stalled transfer cost a descriptor and some hundred bytes, and no thread. Buffers belong
 //! to the workers. A worker waits for the disk alone, and there are more workers than processors for that.
 //!
@@ -43,7 +43,7 @@ use crate::limits;
 use crate::stop::Stop;
 use accept::{Candidates, Door};
 use connection::{Connection, Next, Spare};
-use poller::{Events, Poller, WOKEN};
+use poller::{Event, Events, Interest, Poller, WOKEN};
 use seats::{BACKLOG, LOOK, Seats};
 use table::{Hand, Table};
 
@@ -195,11 +195,11 @@ impl Worker {
                 busy = None;
                 shared.seats.call();
             }
-            for key in events.keys() {
-                match key {
+            for event in events.iter() {
+                match event.key {
                     WOKEN => {}
-                    LISTENER.. => self.accept((key - LISTENER) as usize),
-                    number => self.serve(number as u32),
+                    LISTENER.. => self.accept((event.key - LISTENER) as usize),
+                    number => self.serve(number as u32, event),
                 }
                 shared.seats.go_on(worker);
             }
@@ -213,13 +213,14 @@ impl Worker {
     }
 
     /// Gives a connection its turn, or leaves that to whoever has it in hand.
-    fn serve(&mut self, number: u32) {
+    fn serve(&mut self, number: u32, event: Event) {
         let shared = Arc::clone(&self.shared);
         let Some(mut hand) = shared.connections.call(number) else { return };
         hand.look();
         self.now = Instant::now();
         // A defect in one connection is the end of that connection.
         let turn = |connection: &mut Box<Connection>| {
+            connection.hear(event);
             catch_unwind(AssertUnwindSafe(|| connection.turn(self))).unwrap_or(Next::Close)
         };
         match hand.as_mut().map(turn) {
@@ -229,16 +230,23 @@ impl Worker {
         while shared.held.load(Ordering::Relaxed) > limits::HEADS_HELD && self.make_room(Spare::Holding) {}
     }
 
-    /// Puts a connection down: its socket is armed for what it waits for, or it is closed.
+    /// Puts a connection down that waits for what comes next, or closes it.
     fn settle(&mut self, number: u32, mut hand: Hand<'_, Box<Connection>>, next: Next) {
-        if next == Next::Rest {
-            return self.put_down(number, hand);
-        }
-        if let (Some(connection), Next::Wait(interest)) = (hand.as_mut(), next) {
-            connection.waits = interest;
-            if self.shared.poller.arm(connection.socket(), number.into(), interest).is_ok() {
-                return self.put_down(number, hand);
+        let poller = &self.shared.poller;
+        let goes_on = hand.as_mut().is_some_and(|connection| match next {
+            Next::Wait(interest) => {
+                connection.waits = interest;
+                poller.arm(connection.socket(), number.into(), interest).is_ok()
             }
+            Next::Again => {
+                connection.waits = Interest::Write;
+                poller.again(connection.socket(), number.into(), Interest::Write).is_ok()
+            }
+            Next::Rest => true,
+            Next::Close => false,
+        });
+        if goes_on {
+            return self.put_down(number, hand);
         }
         if let Some(connection) = hand.take() {
             self.shared.poller.remove(connection.socket());
@@ -250,8 +258,8 @@ impl Worker {
         }
     }
 
-    /// Puts a connection down whose socket is armed. If there is a note, its event was taken up in vain: then it is armed anew,
-    /// so that it is reported again. That is for whoever has time: who watches must not wait for a disk.
+    /// Puts a connection down. If there is a note, an event was taken up in vain: then it is to be reported again, to whoever has
+    /// time, since who watches must not wait for a disk.
     fn put_down(&self, number: u32, hand: Hand<'_, Box<Connection>>) {
         let mut noted = hand.put_down();
         while noted {
@@ -259,7 +267,7 @@ impl Worker {
             hand.look();
             if let Some(connection) = hand.as_ref() {
                 // It fails only for lack of memory; then a deadline ends it.
-                let _ = self.shared.poller.arm(connection.socket(), number.into(), connection.waits);
+                let _ = self.shared.poller.again(connection.socket(), number.into(), connection.waits);
             }
             noted = hand.put_down();
         }

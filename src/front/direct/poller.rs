@@ -1,7 +1,18 @@
-//! Which connections are ready. One poller for all workers; each source is reported once, to one of them, and not again before
-//! it is armed anew.
+//! Which connections are ready. One poller for all workers, and each change is reported once, to one of them: what has been
+//! there before is not reported again, unless it is asked for (edge-triggered, `epoll(7)`). Elsewhere than on Linux a source
+//! is reported once and not again before it is armed.
 
 use std::io;
+
+/// What happened to a source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Event {
+    pub(super) key: u64,
+    /// There is something to read, or the end of it.
+    pub(super) readable: bool,
+    /// Nothing comes behind what is to be read, and the end is not reported again.
+    pub(super) ended: bool,
+}
 
 /// What a source is armed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +37,13 @@ mod system {
 
     use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
-    use super::{BATCH, Interest, WOKEN, io};
+    use super::{BATCH, Event, Interest, WOKEN, io};
+
+    /// What is reported of a source.
+    const CHANGES: epoll::EventFlags = epoll::EventFlags::IN
+        .union(epoll::EventFlags::OUT)
+        .union(epoll::EventFlags::RDHUP)
+        .union(epoll::EventFlags::ET);
 
     pub(in super::super) struct Poller {
         epoll: OwnedFd,
@@ -45,8 +62,17 @@ mod system {
             self.0.is_empty()
         }
 
-        pub(in super::super) fn keys(&self) -> impl Iterator<Item = u64> {
-            self.0.iter().map(|event| event.data.u64())
+        pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> {
+            let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            self.0.iter().map(move |event| {
+                // They are packed: there is no reference to one.
+                let flags = event.flags;
+                Event {
+                    key: event.data.u64(),
+                    readable: flags.intersects(epoll::EventFlags::IN | ended),
+                    ended: flags.intersects(ended),
+                }
+            })
         }
     }
 
@@ -58,12 +84,19 @@ mod system {
             Ok(Self { epoll, bell })
         }
 
-        pub(in super::super) fn add(&self, source: impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(key), flags(interest))?)
+        /// Reports what is there now, and all that changes from now on.
+        pub(in super::super) fn add(&self, source: impl AsFd, key: u64, _: Interest) -> io::Result<()> {
+            Ok(epoll::add(&self.epoll, source, epoll::EventData::new_u64(key), CHANGES)?)
         }
 
-        pub(in super::super) fn arm(&self, source: impl AsFd, key: u64, interest: Interest) -> io::Result<()> {
-            Ok(epoll::modify(&self.epoll, source, epoll::EventData::new_u64(key), flags(interest))?)
+        /// Says what is waited for, when there is nothing left of that. Nothing to do here: it is reported by itself.
+        pub(in super::super) fn arm(&self, _: impl AsFd, _: u64, _: Interest) -> io::Result<()> {
+            Ok(())
+        }
+
+        /// Reports what is there now, behind all others that are ready.
+        pub(in super::super) fn again(&self, source: impl AsFd, key: u64, _: Interest) -> io::Result<()> {
+            Ok(epoll::modify(&self.epoll, source, epoll::EventData::new_u64(key), CHANGES)?)
         }
 
         /// Must be called before the source is closed. Nothing to do here: what is closed is forgotten.
@@ -86,14 +119,6 @@ mod system {
             Ok(())
         }
     }
-
-    fn flags(interest: Interest) -> epoll::EventFlags {
-        epoll::EventFlags::ONESHOT
-            | match interest {
-                Interest::Read => epoll::EventFlags::IN,
-                Interest::Write => epoll::EventFlags::OUT,
-            }
-    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -102,9 +127,9 @@ mod system {
     use std::sync::{Mutex, PoisonError, TryLockError};
     use std::time::Duration;
 
-    use polling::{AsRawSource, AsSource, Event};
+    use polling::{AsRawSource, AsSource};
 
-    use super::{BATCH, Interest, WOKEN, io};
+    use super::{BATCH, Event, Interest, WOKEN, io};
 
     /// The mutex is held by whoever waits: to a second one the poller would return at once, with nothing.
     pub(in super::super) struct Poller(polling::Poller, Mutex<()>);
@@ -121,10 +146,11 @@ mod system {
             self.0.is_empty() && !self.1
         }
 
-        pub(in super::super) fn keys(&self) -> impl Iterator<Item = u64> {
+        pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> {
             // An end of the wait without an event says that the poller was woken.
-            let woken = (self.0.is_empty() && self.1).then_some(WOKEN);
-            self.0.iter().map(|event| event.key as u64).chain(woken)
+            let woken = (self.0.is_empty() && self.1).then_some(Event { key: WOKEN, readable: false, ended: false });
+            let event = |event: polling::Event| Event { key: event.key as u64, readable: event.readable, ended: false };
+            self.0.iter().map(event).chain(woken)
         }
     }
 
@@ -139,8 +165,14 @@ mod system {
             unsafe { self.0.add(source, event(key, interest)) }
         }
 
+        /// Says what is waited for, when there is nothing left of that.
         pub(in super::super) fn arm(&self, source: impl AsSource, key: u64, interest: Interest) -> io::Result<()> {
             self.0.modify(source, event(key, interest))
+        }
+
+        /// Reports what is there now, behind all others that are ready.
+        pub(in super::super) fn again(&self, source: impl AsSource, key: u64, interest: Interest) -> io::Result<()> {
+            self.arm(source, key, interest)
         }
 
         /// Must be called before the source is closed.
@@ -167,10 +199,10 @@ mod system {
         }
     }
 
-    fn event(key: u64, interest: Interest) -> Event {
+    fn event(key: u64, interest: Interest) -> polling::Event {
         match interest {
-            Interest::Read => Event::readable(key as usize),
-            Interest::Write => Event::writable(key as usize),
+            Interest::Read => polling::Event::readable(key as usize),
+            Interest::Write => polling::Event::writable(key as usize),
         }
     }
 }

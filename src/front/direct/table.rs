@@ -1,9 +1,9 @@
 //! The connections. Who wants to do something with one takes it in hand, so no connection is ever in two hands; and nobody
 //! waits for the other: who finds it in another hand leaves a note, and whoever puts it down reads the notes.
 //!
-//! A socket is armed before its connection is put down, so its next event may come before that: then there is a note. A number
-//! may be given to another connection while an event of the old one is still on its way: that costs the new one a look at
-//! its socket and nothing else.
+//! What happens to a socket before its connection is put down is told to somebody else: then there is a note, and it is told
+//! once more. A number may be given to another connection while an event of the old one is still on its way: that costs the
+//! new one a look at its socket and nothing else.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -164,7 +164,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::VecDeque;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
 
@@ -223,26 +222,12 @@ mod tests {
         }
     }
 
-    /// The socket and the poller: input that nobody has read, and events that were reported once.
+    /// The socket and the poller: input that nobody has read, and whether there is an event that nobody has taken. It is there
+    /// once, however much comes, and not again for what was there before.
     #[derive(Default)]
     struct Kernel {
         unread: usize,
-        armed: bool,
-        events: VecDeque<u32>,
-    }
-
-    impl Kernel {
-        fn arm(&mut self) {
-            self.armed = true;
-            self.report();
-        }
-
-        fn report(&mut self) {
-            if self.armed && self.unread > 0 {
-                self.armed = false;
-                self.events.push_back(0);
-            }
-        }
+        event: bool,
     }
 
     /// Where somebody is: a worker that serves events, or who watches, and comes so often. Each step is one access to what is
@@ -251,11 +236,11 @@ mod tests {
         Waiting,
         Noted,
         Reading(Hand<'a, usize>),
-        Arming(Hand<'a, usize>),
         PuttingDown(Hand<'a, usize>),
         Listening(&'a Slot<usize>),
         TakingAgain,
         LookingAgain(Hand<'a, usize>),
+        AskingAgain(Hand<'a, usize>),
     }
 
     struct Actor<'a> {
@@ -267,7 +252,7 @@ mod tests {
     impl<'a> Actor<'a> {
         fn can(&self, kernel: &Kernel) -> bool {
             match self.at {
-                At::Waiting => self.watches.map_or(!kernel.events.is_empty(), |left| left > 0),
+                At::Waiting => self.watches.map_or(kernel.event, |left| left > 0),
                 _ => true,
             }
         }
@@ -280,7 +265,7 @@ mod tests {
                         table.take(0).map_or(At::Waiting, At::PuttingDown)
                     }
                     None => {
-                        kernel.events.pop_front();
+                        kernel.event = false;
                         table.leave_note(0);
                         At::Noted
                     }
@@ -291,10 +276,6 @@ mod tests {
                 }),
                 At::Reading(mut hand) => {
                     *hand.as_mut().unwrap() += std::mem::take(&mut kernel.unread);
-                    At::Arming(hand)
-                }
-                At::Arming(hand) => {
-                    kernel.arm();
                     At::PuttingDown(hand)
                 }
                 At::PuttingDown(hand) => {
@@ -307,7 +288,11 @@ mod tests {
                 At::TakingAgain => table.take(0).map_or(At::Waiting, At::LookingAgain),
                 At::LookingAgain(mut hand) => {
                     hand.look();
-                    At::Arming(hand)
+                    At::AskingAgain(hand)
+                }
+                At::AskingAgain(hand) => {
+                    kernel.event |= kernel.unread > 0;
+                    At::PuttingDown(hand)
                 }
             };
         }
@@ -322,7 +307,7 @@ mod tests {
             let (_, mut hand) = table.reserve().unwrap();
             *hand = Some(0);
             assert!(!hand.put_down());
-            let mut kernel = Kernel { armed: true, ..Kernel::default() };
+            let mut kernel = Kernel::default();
             let mut actors: Vec<_> = [None, None, Some(2)].map(|watches| Actor { at: At::Waiting, watches }).into();
             let (mut to_send, mut last, mut left) = (3, 0, changes);
             loop {
@@ -344,13 +329,12 @@ mod tests {
                     None => {
                         to_send -= 1;
                         kernel.unread += 1;
-                        kernel.report();
+                        kernel.event = true;
                     }
                 }
             }
             let read = table.take(0).unwrap().unwrap();
-            assert_eq!((read, kernel.unread, kernel.events.len()), (3, 0, 0), "after {:?}", schedule.choices);
-            assert!(kernel.armed, "nobody hears of it any more, after {:?}", schedule.choices);
+            assert_eq!((read, kernel.unread, kernel.event), (3, 0, false), "after {:?}", schedule.choices);
             orders += 1;
             if !schedule.next() {
                 return orders;
