@@ -22,7 +22,7 @@ const ASKED: usize = 1024;
 /// little out, and what is asked for all the time comes in all the same.
 const EXCHANGED: u32 = 64;
 /// Bytes that an entry costs beside its path and its content.
-const OVERHEAD: usize = 768;
+const OVERHEAD: usize = 1024;
 
 /// Bounded in bytes and in open files.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ impl Cache {
             return Held::Fresh(fresh);
         };
         let source = content.map_or(fresh.source, Source::Content);
-        let representation = Arc::new(Representation { source, place: Some(place), ..fresh });
+        let representation = Arc::new(Representation { source, place: Some(place), ..fresh }.with_lines());
         let entry = Entry { representation: Arc::clone(&representation), bytes, wanted: false };
         self.lock().insert(path, entry, self.limit);
         Held::Kept(representation)

@@ -38,7 +38,7 @@ use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{Outcome, evaluate, range_applies};
-use crate::http::{accept, escape, media_type};
+use crate::http::{accept, escape, field, media_type};
 use crate::tree::{Found, Tree};
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -101,6 +101,12 @@ impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let shared = self.shared.as_deref().map_or(&[][..], |representation| &representation.fields);
         shared.iter().chain(&self.own).map(|(name, value)| (*name, &**value))
+    }
+
+    /// Appends the lines of all of them.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.shared.as_deref().map_or(b"", |representation| &representation.lines));
+        self.own.iter().for_each(|(name, value)| field::write(out, name, value));
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 
 use super::body::Segment;
 use super::{Field, Fields};
-use crate::http::date;
 use crate::http::validator::{Validators, Version};
+use crate::http::{date, field};
 use crate::tree::Place;
 
 /// One version of a file.
@@ -20,6 +20,8 @@ pub(crate) struct Representation {
     pub(super) validators: Validators,
     /// What an answer with the whole of it says.
     pub(super) fields: Vec<Field>,
+    /// These fields as they are sent, if it is kept.
+    pub(super) lines: Box<[u8]>,
     /// Where it was found, if it is kept.
     pub(super) place: Option<Place>,
 }
@@ -44,7 +46,14 @@ impl Representation {
         }
         fields.push(("Accept-Ranges", "bytes".into()));
         fields.push(("X-Content-Type-Options", "nosniff".into()));
-        Self { source: Source::File(file), version, validators, fields, place: None }
+        Self { source: Source::File(file), version, validators, fields, lines: Box::default(), place: None }
+    }
+
+    /// For many answers: what they have in common is written once.
+    pub(super) fn with_lines(self) -> Self {
+        let mut lines = Vec::new();
+        self.fields.iter().for_each(|(name, value)| field::write(&mut lines, name, value));
+        Self { lines: lines.into(), ..self }
     }
 
     /// Those of its fields that tell its version.
@@ -97,7 +106,7 @@ impl Held {
                 (Opened::File(file), Fields { shared: None, own: fields })
             }
             // Content is what is kept.
-            Self::Fresh(representation) => Self::Kept(Arc::new(representation)).into_parts(),
+            Self::Fresh(representation) => Self::Kept(Arc::new(representation.with_lines())).into_parts(),
         }
     }
 }

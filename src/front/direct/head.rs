@@ -73,12 +73,12 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
 /// LF as part of a value. A head with LF alone throughout is what people type (RFC 9112 section 2.2).
 fn has_mixed_line_ends(head: &[u8]) -> bool {
     // Empty lines before it belong to nothing.
-    let lines = head.split_inclusive(|byte| *byte == b'\n').skip_while(|line| matches!(line, [b'\n'] | [b'\r', b'\n']));
-    let (mut with, mut without) = (false, false);
-    for line in lines {
-        *if line.ends_with(b"\r\n") { &mut with } else { &mut without } = true;
-    }
-    with && without
+    let begin = head.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(0);
+    let head = head.get(begin..).unwrap_or_default();
+    let lines = head.iter().filter(|byte| **byte == b'\n').count();
+    let pairs = head.iter().zip(head.get(1..).unwrap_or_default());
+    let with = pairs.filter(|(first, second)| **first == b'\r' && **second == b'\n').count();
+    with > 0 && with < lines
 }
 
 /// What a head that fills the whole buffer and still has no end is refused with.
