@@ -17,7 +17,7 @@ use super::{LISTENER, Worker};
 use crate::config::Config;
 use crate::limits;
 
-/// Connections that are accepted in one turn: if the first one waits for a disk, the others wait with it.
+/// Connections that are accepted in one turn, and have their first turn in it.
 const ACCEPTS: usize = 4;
 /// Connections to make room with that are found in one search.
 const CANDIDATES: usize = 64;
@@ -79,10 +79,14 @@ impl Door {
 
     /// Tries again to accept, after a pause. Where there was none it does no harm.
     pub(super) fn reopen(&self, poller: &Poller) {
-        for (number, listener) in self.listeners.iter().enumerate() {
-            // If it fails, it is tried again.
-            let _ = poller.again(listener, LISTENER + number as u64, Interest::Read);
-        }
+        (0..self.listeners.len()).for_each(|number| self.again(poller, number));
+    }
+
+    /// Sees to it that somebody accepts who waits at this listening socket.
+    pub(super) fn again(&self, poller: &Poller, number: usize) {
+        let Some(listener) = self.listeners.get(number) else { return };
+        // If it fails, whoever watches tries again.
+        let _ = poller.again(listener, LISTENER + number as u64, Interest::Read);
     }
 
     /// Accepts nobody any more.
@@ -154,7 +158,6 @@ impl Worker {
     pub(super) fn accept(&mut self, number: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
-        let mut accepted = std::mem::take(&mut self.accepted);
         let mut all = false;
         // No more tries than that, too: an error may last.
         for _ in 0..ACCEPTS {
@@ -163,7 +166,7 @@ impl Worker {
                     if shared.door.paused.load(Ordering::Relaxed) && shared.door.paused.swap(false, Ordering::AcqRel) {
                         log::warn!("connections are accepted again");
                     }
-                    accepted.push(connection);
+                    self.admit(connection);
                 }
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::AGAIN) => {
@@ -187,21 +190,15 @@ impl Worker {
         }
         // After a stop it would report its end for ever.
         if !shared.door.paused.load(Ordering::Relaxed) && !shared.stop.is_set() {
-            // Before any of them is served: that may wait for a disk.
-            let key = LISTENER + number as u64;
-            let _ = match all {
-                true => shared.poller.arm(listener, key, Interest::Read),
+            match all {
                 // If it fails, whoever watches tries again.
-                false => shared.poller.again(listener, key, Interest::Read),
-            };
+                true => drop(shared.poller.arm(listener, LISTENER + number as u64, Interest::Read)),
+                false => shared.door.again(&shared.poller, number),
+            }
         }
-        for (socket, peer) in accepted.drain(..) {
-            self.admit(socket, peer);
-        }
-        self.accepted = accepted;
     }
 
-    fn admit(&mut self, socket: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr)) {
         let shared = Arc::clone(&self.shared);
         let door = &shared.door;
         // Nobody makes room for who has had its share.

@@ -27,7 +27,7 @@ mod seats;
 mod table;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -79,8 +79,6 @@ struct Worker {
     clock: Clock,
     /// When what is being done began.
     now: Instant,
-    /// Connections that were accepted and have not had their first turn.
-    accepted: Vec<(TcpStream, SocketAddr)>,
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
@@ -131,7 +129,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     let deadline = Instant::now() + shared.config.drain;
     while shared.connections.count() > 0 && Instant::now() < deadline {
         watcher.sweep();
-        shared.seats.look();
+        watcher.look();
         std::thread::sleep(ENDING);
     }
     match shared.connections.count() {
@@ -162,7 +160,6 @@ impl Worker {
             output: Vec::with_capacity(shared.config.buffer_size),
             clock: Clock::default(),
             now: Instant::now(),
-            accepted: Vec::new(),
         }
     }
 
@@ -187,7 +184,7 @@ impl Worker {
                 log::error!("nothing can be waited for: {error}");
                 std::thread::sleep(LOOK);
             }
-            if shared.seats.begin(worker) {
+            if shared.seats.begin(worker, events.iter().map(|event| event.key)) {
                 shared.stop.wake();
             }
             self.now = Instant::now();
@@ -281,7 +278,7 @@ impl Worker {
         let pause = (timeouts.into_iter().min().unwrap_or(limits::DRAIN_TIMEOUT) / 4).max(LOOK);
         let (mut swept, mut tidied) = (Instant::now(), Instant::now());
         loop {
-            let wait = if shared.seats.look() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
+            let wait = if self.look() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
             if shared.stop.wait(wait) {
                 return;
             }
@@ -295,6 +292,20 @@ impl Worker {
                 shared.site.tidy();
             }
         }
+    }
+
+    /// Looks after workers that are held up; false if nothing has happened since the last time. What such a one does not come to
+    /// is reported again, to others.
+    fn look(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.seats.look(|key| match key {
+            WOKEN => {}
+            LISTENER.. => shared.door.again(&shared.poller, (key - LISTENER) as usize),
+            number => {
+                let called = shared.connections.call(number as u32);
+                called.into_iter().for_each(|hand| self.put_down(number as u32, hand));
+            }
+        })
     }
 
     /// Ends what has lasted too long. Who is being served is passed over.

@@ -1,6 +1,6 @@
 //! How many workers are at work: one, and another one while there is more to do than one can, up to one for each processor;
-//! and one more for each that a slow disk holds up. The others stand by, asleep: who is woken for nothing, or pushes another
-//! one out, only costs time.
+//! and one more for each that a slow disk holds up, which also gets what that one has taken and does not come to. The others
+//! stand by, asleep: who is woken for nothing, or pushes another one out, only costs time.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -39,13 +39,27 @@ struct Turn {
     seen: AtomicU32,
     /// Another worker was given a seat in place of this one.
     held_up: AtomicBool,
+    batch: Mutex<Batch>,
+}
+
+/// What a worker does in its turn, one after the other.
+#[derive(Default)]
+struct Batch {
+    /// The count at its beginning.
+    begun: u32,
+    keys: Vec<u64>,
 }
 
 impl Seats {
     /// For so many workers.
     pub(super) fn new(workers: usize) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let turn = || Turn { count: AtomicU32::new(0), seen: AtomicU32::new(0), held_up: AtomicBool::new(false) };
+        let turn = || Turn {
+            count: AtomicU32::new(0),
+            seen: AtomicU32::new(0),
+            held_up: AtomicBool::new(false),
+            batch: Mutex::default(),
+        };
         Self {
             most: processors.min(workers),
             helpers: AtomicUsize::new(0),
@@ -93,10 +107,15 @@ impl Seats {
         true
     }
 
-    /// The turn of this worker begins; returns whether who looks has to be woken.
-    pub(super) fn begin(&self, worker: usize) -> bool {
+    /// The turn of this worker begins, with what has these keys; returns whether who looks has to be woken.
+    pub(super) fn begin(&self, worker: usize, keys: impl Iterator<Item = u64>) -> bool {
         if let Some(turn) = self.turns.get(worker) {
-            turn.count.store(turn.count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+            let count = turn.count.load(Ordering::Relaxed).wrapping_add(1);
+            let mut batch = turn.batch.lock().unwrap_or_else(PoisonError::into_inner);
+            batch.begun = count;
+            batch.keys.clear();
+            batch.keys.extend(keys);
+            turn.count.store(count, Ordering::Release);
         }
         self.dozing.load(Ordering::Relaxed) && self.dozing.swap(false, Ordering::Relaxed)
     }
@@ -122,9 +141,9 @@ impl Seats {
         false
     }
 
-    /// Gives a seat to another worker for each that is held up. False if nothing has happened since the last look: then
-    /// [`begin`](Self::begin) tells when something does.
-    pub(super) fn look(&self) -> bool {
+    /// Gives a seat to another worker for each that is held up, and hands over what that one is at and what it has not begun.
+    /// False if nothing has happened since the last look: then [`begin`](Self::begin) tells when something does.
+    pub(super) fn look(&self, mut hand_over: impl FnMut(u64)) -> bool {
         // Before the look: what begins behind it is told.
         self.dozing.store(true, Ordering::SeqCst);
         let mut active = false;
@@ -139,6 +158,9 @@ impl Seats {
                     turn.held_up.store(true, Ordering::Relaxed);
                     seats.allowed += 1;
                     self.changed.notify_one();
+                    let batch = turn.batch.lock().unwrap_or_else(PoisonError::into_inner);
+                    let done = count.wrapping_sub(batch.begun) as usize / 2;
+                    batch.keys.iter().skip(done).copied().for_each(&mut hand_over);
                 }
             }
         }
@@ -189,13 +211,17 @@ mod tests {
                     }
                 });
             }
-            seats.begin(0);
-            assert!(seats.look());
+            seats.begin(0, 10..14);
+            seats.go_on(0);
+            let mut handed_over = Vec::new();
+            let mut look = || seats.look(|key| handed_over.push(key));
+            assert!(look());
             assert!(sitting.try_recv().is_err(), "nobody is held up at the first look");
-            assert!(seats.look());
+            assert!(look());
             sitting.recv().unwrap();
-            assert!(seats.look());
+            assert!(look());
             assert_eq!(counts(&seats), (2, 2), "one for one, however long it lasts");
+            assert_eq!(handed_over, [11, 12, 13], "once, and not what is done");
             assert!(!seats.end(0), "its seat was given away");
             assert_eq!(counts(&seats), (1, 1));
             seats.close();
@@ -219,11 +245,13 @@ mod tests {
     #[test]
     fn who_looks_is_woken_once_when_something_happens() {
         let seats = two_of_four();
-        assert!(!seats.begin(0), "nobody dozes");
+        let begin = |worker| seats.begin(worker, 0..1);
+        let look = || seats.look(|_| ());
+        assert!(!begin(0), "nobody dozes");
         assert!(seats.end(0));
-        assert!(seats.look());
-        assert!(!seats.look());
-        assert!(seats.begin(0));
-        assert!(!seats.begin(1));
+        assert!(look());
+        assert!(!look());
+        assert!(begin(0));
+        assert!(!begin(1));
     }
 }
