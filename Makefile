@@ -6,9 +6,10 @@ ARGS =
 # The release binary is smaller than this, in bytes.
 SIZE_LIMIT = 2097152
 TARGET = $${CARGO_TARGET_DIR:-target}
+STATIC = $$(uname -m)-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow check ci release clean tools
+.PHONY: help run test slow check ci release static clean tools
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -44,6 +45,12 @@ release: tools ## Builds the program and tells its size, which has a limit
 	@size=$$(wc -c < "$(TARGET)/release/brooklet"); \
 	echo "$(TARGET)/release/brooklet: $$((size)) bytes"; \
 	[ "$$size" -lt $(SIZE_LIMIT) ] || { echo 'that is $(SIZE_LIMIT) bytes or more' >&2; exit 1; }
+
+static: tools ## Builds a program that needs no library of the system, for small hosts (Linux)
+	@command -v rustup >/dev/null || { echo 'rustup is missing, which brings the target $(STATIC)' >&2; exit 1; }
+	rustup target add $(STATIC)
+	cargo build --release --locked --features cli --target $(STATIC)
+	@ls -l "$(TARGET)/$(STATIC)/release/brooklet"
 
 clean: ## Removes what was built
 	cargo clean
