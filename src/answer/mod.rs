@@ -1,4 +1,4 @@
-//! From a request to an answer: all decisions of the server. No socket, no clock of its own, and nothing is written.
+//! From a request to an answer: all decisions of the server. No socket, no clock of its own, and no file is written.
 //!
 //! The steps of [`Site::answer`], each of which may end in a refusal:
 //! 1. the method is one that is served (`method`);
@@ -38,7 +38,7 @@ use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{Outcome, evaluate, range_applies};
-use crate::http::{accept, escape, field, media_type};
+use crate::http::{accept, escape, media_type};
 use crate::tree::{Found, Tree};
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -106,7 +106,15 @@ impl Fields {
     /// Appends the lines of all of them.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.shared.as_deref().map_or(b"", |representation| &representation.lines));
-        self.own.iter().for_each(|(name, value)| field::write(out, name, value));
+        self.own.iter().for_each(|(name, value)| field_line(out, name, value));
+    }
+}
+
+/// Appends the line of a field (RFC 9112 section 5).
+pub(crate) fn field_line(out: &mut Vec<u8>, name: &str, value: &str) {
+    debug_assert!(!name.is_empty() && !value.contains(['\r', '\n', '\0']), "{name}: {value:?}");
+    for part in [name, ": ", value, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
     }
 }
 

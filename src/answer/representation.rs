@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::body::Segment;
-use super::{Field, Fields};
+use super::{Field, Fields, field_line};
+use crate::http::date;
 use crate::http::validator::{Validators, Version};
-use crate::http::{date, field};
 use crate::tree::Place;
 
 /// One version of a file.
@@ -52,7 +52,7 @@ impl Representation {
     /// For many answers: what they have in common is written once.
     pub(super) fn with_lines(self) -> Self {
         let mut lines = Vec::new();
-        self.fields.iter().for_each(|(name, value)| field::write(&mut lines, name, value));
+        self.fields.iter().for_each(|(name, value)| field_line(&mut lines, name, value));
         Self { lines: lines.into(), ..self }
     }
 

@@ -3,7 +3,6 @@
 pub(crate) mod accept;
 pub(crate) mod date;
 pub(crate) mod escape;
-pub(crate) mod field;
 pub(crate) mod media_type;
 pub(crate) mod range;
 pub(crate) mod request;

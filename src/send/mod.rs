@@ -5,8 +5,7 @@ pub(crate) mod slice;
 
 use std::io::Write;
 
-use crate::answer::Answer;
-use crate::http::field;
+use crate::answer::{Answer, field_line};
 
 /// Writes the head of an answer (RFC 9112 section 4) behind what is in `out`: the status line, the fields that every answer
 /// has, those of this one. `date` and `connection` are the values of these fields, if they are to be sent.
@@ -18,14 +17,14 @@ pub(crate) fn head(out: &mut Vec<u8>, answer: &Answer, date: Option<&str>, conne
         status => drop(write!(out, "HTTP/1.1 {status} {}\r\n", answer.status.default_reason_phrase())),
     }
     if let Some(date) = date {
-        field::write(out, "Date", date);
+        field_line(out, "Date", date);
     }
     if let Some(length) = answer.content_length {
-        field::write(out, "Content-Length", &length.to_string());
+        field_line(out, "Content-Length", &length.to_string());
     }
     answer.fields.write(out);
     if let Some(connection) = connection {
-        field::write(out, "Connection", connection);
+        field_line(out, "Connection", connection);
     }
     out.extend_from_slice(b"\r\n");
 }

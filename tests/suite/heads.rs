@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
-use brooklet::{Config, Front};
+use brooklet::{Config, Front, Server};
 
 use crate::client::{Client, get, request};
 use crate::site::{Folder, Serving, noise};
@@ -533,6 +533,37 @@ fn two_hundred_requests_in_one_write_are_answered_in_their_order() {
     }
     client.finish();
     assert_eq!(rest(&mut client, "all"), "");
+}
+
+#[test]
+fn requests_that_fill_the_room_to_the_last_byte_leave_none_behind() {
+    let folder = site();
+    let serving = Serving::start(DIRECT, &folder);
+    let mut client = serving.client();
+    let bare = request("GET", "/small", &[("X", "")]).len();
+    let padded = request("GET", "/small", &[("X", &"y".repeat(1024 - bare))]);
+    assert_eq!(padded.len(), 1024);
+    assert_eq!(client.exchange(get("/small")).body, b"small");
+    // The first 16 are what is read at once.
+    client.send(padded.repeat(17));
+    for _ in 0..17 {
+        assert_eq!(client.receive().body, b"small");
+    }
+}
+
+#[test]
+fn who_waits_before_the_server_begins_is_served_at_once() {
+    let folder = site();
+    let server = Server::bind(Serving::config(DIRECT, &folder)).unwrap();
+    let mut crowd: Vec<_> = (0..120).map(|_| Client::connect(server.addresses()[0])).collect();
+    crowd.iter_mut().for_each(|client| client.send(get("/small")));
+    let _serving = Serving::run(server);
+    let begun = Instant::now();
+    for client in &mut crowd {
+        assert_eq!(client.receive().body, b"small");
+    }
+    // If somebody had to look after them, that would be four of them twice a second.
+    assert!(begun.elapsed() < Duration::from_secs(7));
 }
 
 #[test]

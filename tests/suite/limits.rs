@@ -630,8 +630,10 @@ fn what_is_in_the_cache_is_never_out_of_date() {
             let target = format!("/{above}/deep/{target}");
             let mut expect = |outcome: &Outcome, when: &str| {
                 let what = format!("{name}, {size} bytes, {front:?}, a cache of {cache}: {when}");
-                for method in ["GET", "HEAD", "GET"] {
-                    let Response { status, body, .. } = &client.exchange(request(method, &target, &[]));
+                let answers = ["GET", "HEAD", "GET"].map(|method| client.exchange(request(method, &target, &[])));
+                // Whether it comes from the cache or not.
+                assert!(answers.iter().all(|answer| answer.lasting_head() == answers[0].lasting_head()), "{what}");
+                for (method, Response { status, body, .. }) in ["GET", "HEAD", "GET"].into_iter().zip(&answers) {
                     match outcome {
                         Status(expected) => assert_eq!(status, expected, "{what}"),
                         Body(_) if method == "HEAD" => assert_eq!(*status, 200, "{what}"),
@@ -656,19 +658,27 @@ fn who_says_that_it_closes_and_takes_nothing_is_counted_and_cut() {
     let stall_timeout = Duration::from_millis(500);
     let config = Config { stall_timeout, min_rate: 0, max_connections: 2, ..Serving::config(DIRECT, &folder) };
     let serving = Serving::with(config);
-    let close = request("GET", "/answer", &[("Connection", "close")]);
-    let mut standing: Vec<_> = (0..2).map(|_| Client::with_small_window(serving.address)).collect();
-    for client in &mut standing {
-        client.send(&close);
-        assert_eq!(client.receive_head().length(), Some(200_000));
+    for (name, ask, finish) in [
+        ("by a field", request("GET", "/answer", &[("Connection", "close")]), false),
+        ("by its end", get("/answer"), true),
+        ("by its end, in the middle of a body", request("GET", "/answer", &[("Content-Length", "9")]) + "half", true),
+    ] {
+        let mut standing: Vec<_> = (0..2).map(|_| Client::with_small_window(serving.address)).collect();
+        for client in &mut standing {
+            client.send(&ask);
+            if finish {
+                client.finish();
+            }
+            assert_eq!(client.receive_head().length(), Some(200_000), "{name}");
+        }
+        // All of it is the kernel's by now, and yet there is no room.
+        let refused = Client::try_get(serving.address, "/small").expect("an answer");
+        assert_eq!(refused.status, 503, "{name}");
+        standing.iter().for_each(Client::until_reset);
+        crate::program::within_reason("there is room again", || {
+            Client::try_get(serving.address, "/small").ok().filter(|answer| answer.status == 200)
+        });
     }
-    // All of it is the kernel's by now, and yet there is no room.
-    let refused = Client::try_get(serving.address, "/small").expect("an answer");
-    assert_eq!(refused.status, 503);
-    standing.iter().for_each(Client::until_reset);
-    crate::program::within_reason("there is room again", || {
-        Client::try_get(serving.address, "/small").ok().filter(|answer| answer.status == 200)
-    });
 }
 
 #[test]

@@ -79,14 +79,14 @@ impl Door {
 
     /// Tries again to accept, after a pause. Where there was none it does no harm.
     pub(super) fn reopen(&self, poller: &Poller) {
-        (0..self.listeners.len()).for_each(|number| self.again(poller, number));
+        (0..self.listeners.len()).for_each(|number| self.rearm(poller, number));
     }
 
     /// Sees to it that somebody accepts who waits at this listening socket.
-    pub(super) fn again(&self, poller: &Poller, number: usize) {
+    pub(super) fn rearm(&self, poller: &Poller, number: usize) {
         let Some(listener) = self.listeners.get(number) else { return };
         // If it fails, whoever watches tries again.
-        let _ = poller.again(listener, LISTENER + number as u64, Interest::Read);
+        let _ = poller.rearm(listener, LISTENER + number as u64, Interest::Read);
     }
 
     /// Accepts nobody any more.
@@ -128,7 +128,7 @@ impl Door {
         }
     }
 
-    fn inside(&self) -> usize {
+    pub(super) fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
     }
 
@@ -140,6 +140,16 @@ impl Door {
     fn clients(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What becomes of a listening socket.
+enum Then {
+    /// There may be more who wait there.
+    More,
+    /// Nobody waits there now.
+    Wait,
+    /// Nobody can be accepted; whoever watches tries again.
+    Pause,
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one household or host has.
@@ -158,7 +168,7 @@ impl Worker {
     pub(super) fn accept(&mut self, number: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
-        let mut all = false;
+        let mut then = Then::More;
         // No more tries than that, too: an error may last.
         for _ in 0..ACCEPTS {
             match accept(listener) {
@@ -170,7 +180,7 @@ impl Worker {
                 }
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::AGAIN) => {
-                        all = true;
+                        then = Then::Wait;
                         break;
                     }
                     Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
@@ -180,21 +190,21 @@ impl Worker {
                         if !shared.door.paused.swap(true, Ordering::AcqRel) {
                             log::warn!("no connection can be accepted: {error}; trying again");
                         }
+                        then = Then::Pause;
                         break;
                     }
-                    // The one that was to be accepted has gone, or its network (`accept(2)`); after a stop, all have.
-                    _ if shared.stop.is_set() => break,
+                    // The one that was to be accepted has gone, or its network (`accept(2)`).
                     _ => {}
                 },
             }
         }
-        // After a stop it would report its end for ever.
-        if !shared.door.paused.load(Ordering::Relaxed) && !shared.stop.is_set() {
-            match all {
-                // If it fails, whoever watches tries again.
-                true => drop(shared.poller.arm(listener, LISTENER + number as u64, Interest::Read)),
-                false => shared.door.again(&shared.poller, number),
-            }
+        match then {
+            // After a stop it would report its end for ever.
+            _ if shared.stop.is_set() => {}
+            Then::More => shared.door.rearm(&shared.poller, number),
+            // If it fails, whoever watches tries again.
+            Then::Wait => drop(shared.poller.arm(listener, LISTENER + number as u64, Interest::Read)),
+            Then::Pause => {}
         }
     }
 
@@ -219,16 +229,9 @@ impl Worker {
         let next = catch_unwind(AssertUnwindSafe(|| first(&mut connection))).unwrap_or(Next::Close);
         let place = if next == Next::Close { None } else { shared.connections.reserve() };
         let Some((number, mut hand)) = place else { return shared.count_out(&connection) };
-        connection.waits = match next {
-            Next::Wait(interest) => interest,
-            _ => Interest::Write,
-        };
-        let added = shared.poller.add(connection.socket(), number.into(), connection.waits);
+        let added = shared.poller.add(connection.socket(), number.into(), Interest::Read);
         *hand = Some(connection);
-        match added {
-            Ok(()) => self.put_down(number, hand),
-            Err(_) => self.settle(number, hand, Next::Close),
-        }
+        self.settle(number, hand, if added.is_ok() { next } else { Next::Close });
     }
 }
 

@@ -44,8 +44,8 @@ pub(super) struct Connection {
     pub(super) waits: Interest,
     /// Whether there may be something to read of which no event tells any more.
     unread: bool,
-    /// Whether the client has said all.
-    ended: bool,
+    /// Whether the client may have said all, of which no event tells again.
+    peer_closed: bool,
     /// When the state, or what it waits for, began.
     since: Instant,
     /// What was read and belongs to what comes next.
@@ -118,7 +118,7 @@ pub(super) enum Next {
     /// It waits for this, of which nothing is left now.
     Wait(Interest),
     /// It can go on, when the others had their turn.
-    Again,
+    Yield,
     /// It waits for whoever watches.
     Rest,
     /// It is over.
@@ -130,7 +130,7 @@ type Step = Result<(), Next>;
 
 const READ: Step = Err(Next::Wait(Interest::Read));
 const WRITE: Step = Err(Next::Wait(Interest::Write));
-const AGAIN: Step = Err(Next::Again);
+const YIELD: Step = Err(Next::Yield);
 const CLOSE: Step = Err(Next::Close);
 
 impl Connection {
@@ -142,7 +142,7 @@ impl Connection {
             state: State::Head,
             waits: Interest::Read,
             unread: true,
-            ended: false,
+            peer_closed: false,
             since: now,
             held: Vec::new(),
             partial: false,
@@ -172,7 +172,7 @@ impl Connection {
                 let idle = matches!(self.state, State::Head) && self.held.is_empty();
                 // Who has just come may be about to ask: else a crowd of newcomers pushes itself out, and nobody is served.
                 let settled = self.sent > 0 || self.since.elapsed() >= GRACE;
-                idle && settled && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
+                idle && settled && self.is_done()
             }
             Spare::Holding => !self.held.is_empty(),
         };
@@ -190,7 +190,7 @@ impl Connection {
     /// Hears what happened.
     pub(super) fn hear(&mut self, event: Event) {
         self.unread |= event.readable;
-        self.ended |= event.ended;
+        self.peer_closed |= event.peer_closed;
     }
 
     /// Goes as far as it can without waiting.
@@ -214,8 +214,8 @@ impl Connection {
         let until = self.sent + TURN;
         loop {
             let step = match self.state {
-                State::Head if input.rest().is_empty() && !self.unread && !self.ended => READ,
-                State::Head if answered >= REQUESTS || self.sent >= until => AGAIN,
+                State::Head if input.rest().is_empty() && !self.unread && !self.peer_closed => READ,
+                State::Head if answered >= REQUESTS || self.sent >= until => YIELD,
                 State::Head => {
                     answered += 1;
                     self.read_head(worker, input)
@@ -255,7 +255,7 @@ impl Connection {
                 self.since = worker.now;
             }
             match input.receive(&self.socket, &mut self.unread) {
-                Ok([]) if first => return CLOSE,
+                Ok([]) if first => return self.end(Then::Close, None, Ok(())),
                 // Half a head, and nothing more will come.
                 Ok([]) => return self.reject(worker, input.rest(), 400),
                 // Only the end of a line can make it whole: drop by drop it is not looked at for each drop.
@@ -367,7 +367,7 @@ impl Connection {
                 break Ok(());
             }
             if self.sent >= until {
-                return AGAIN;
+                return YIELD;
             }
             match sending.some(&self.socket, until - self.sent, &mut worker.output) {
                 Ok(Some(count)) => self.sent += count as u64,
@@ -428,7 +428,7 @@ impl Connection {
                 return self.end(Then::Next(None), None, Ok(()));
             }
             match input.receive(&self.socket, &mut self.unread) {
-                Ok([]) => return CLOSE,
+                Ok([]) => return self.end(Then::Close, None, Ok(())),
                 Ok(_) => {}
                 Err(Errno::AGAIN) => return READ,
                 Err(_) => return CLOSE,
@@ -472,9 +472,8 @@ impl Connection {
                 Ok(()) => self.turn(worker),
                 Err(next) => next,
             }),
-            State::Body(_) => (waited >= limits::DRAIN_TIMEOUT).then_some(Next::Close),
-            State::Linger(_) if waited < limits::DRAIN_TIMEOUT => None,
-            State::Linger(_) | State::Parting => match self.is_too_slow(worker) {
+            State::Body(_) | State::Linger(_) if waited < limits::DRAIN_TIMEOUT => None,
+            State::Body(_) | State::Linger(_) | State::Parting => match self.is_too_slow(worker) {
                 Some(slow) => slow.then(|| self.cut()),
                 None => Some(Next::Close),
             },

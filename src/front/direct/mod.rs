@@ -13,7 +13,7 @@
 //! - the time that a client may take nothing, and the rate at which it has to take something;
 //! - what one connection gets in its turn, so that a fast client of a large file does not keep others waiting.
 //!
-//! A lack of descriptors or memory pauses the accepting, and nothing else.
+//! Where descriptors or memory are lacking newcomers wait, and nobody else.
 //!
 //! `sendfile(2)` knows no MSG_NOSIGNAL: a program that embeds this must ignore SIGPIPE, as programs in Rust do by themselves.
 
@@ -127,12 +127,14 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     watcher.watch();
     shared.door.close(&shared.poller);
     let deadline = Instant::now() + shared.config.drain;
-    while shared.connections.count() > 0 && Instant::now() < deadline {
+    // Who has just come in counts from its first turn on.
+    let inside = || shared.connections.count().max(shared.door.inside());
+    while inside() > 0 && Instant::now() < deadline {
         watcher.sweep();
         watcher.look();
         std::thread::sleep(ENDING);
     }
-    match shared.connections.count() {
+    match inside() {
         0 => log::info!("all transfers are finished"),
         count => log::warn!("connections that are cut off: {count}"),
     }
@@ -198,6 +200,7 @@ impl Worker {
                     LISTENER.. => self.accept((event.key - LISTENER) as usize),
                     number => self.serve(number as u32, event),
                 }
+                while shared.held.load(Ordering::Relaxed) > limits::HEADS_HELD && self.make_room(Spare::Holding) {}
                 shared.seats.go_on(worker);
             }
             if shared.ended.load(Ordering::Acquire) {
@@ -212,8 +215,8 @@ impl Worker {
     /// Gives a connection its turn, or leaves that to whoever has it in hand.
     fn serve(&mut self, number: u32, event: Event) {
         let shared = Arc::clone(&self.shared);
-        let Some(mut hand) = shared.connections.call(number) else { return };
-        hand.look();
+        let free = shared.connections.take(number);
+        let Some(mut hand) = free.or_else(|| shared.connections.call(number)) else { return };
         self.now = Instant::now();
         // A defect in one connection is the end of that connection.
         let turn = |connection: &mut Box<Connection>| {
@@ -224,7 +227,6 @@ impl Worker {
             Some(next) => self.settle(number, hand, next),
             None => self.put_down(number, hand),
         }
-        while shared.held.load(Ordering::Relaxed) > limits::HEADS_HELD && self.make_room(Spare::Holding) {}
     }
 
     /// Puts a connection down that waits for what comes next, or closes it.
@@ -235,9 +237,9 @@ impl Worker {
                 connection.waits = interest;
                 poller.arm(connection.socket(), number.into(), interest).is_ok()
             }
-            Next::Again => {
+            Next::Yield => {
                 connection.waits = Interest::Write;
-                poller.again(connection.socket(), number.into(), Interest::Write).is_ok()
+                poller.rearm(connection.socket(), number.into(), Interest::Write).is_ok()
             }
             Next::Rest => true,
             Next::Close => false,
@@ -261,10 +263,10 @@ impl Worker {
         let mut noted = hand.put_down();
         while noted {
             let Some(mut hand) = self.shared.connections.take(number) else { return };
-            hand.look();
+            hand.clear_note();
             if let Some(connection) = hand.as_ref() {
                 // It fails only for lack of memory; then a deadline ends it.
-                let _ = self.shared.poller.again(connection.socket(), number.into(), connection.waits);
+                let _ = self.shared.poller.rearm(connection.socket(), number.into(), connection.waits);
             }
             noted = hand.put_down();
         }
@@ -296,16 +298,20 @@ impl Worker {
 
     /// Looks after workers that are held up; false if nothing has happened since the last time. What such a one does not come to
     /// is reported again, to others.
-    fn look(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        shared.seats.look(|key| match key {
-            WOKEN => {}
-            LISTENER.. => shared.door.again(&shared.poller, (key - LISTENER) as usize),
-            number => {
-                let called = shared.connections.call(number as u32);
-                called.into_iter().for_each(|hand| self.put_down(number as u32, hand));
+    fn look(&self) -> bool {
+        let mut left = Vec::new();
+        let active = self.shared.seats.look(&mut left);
+        for key in left {
+            match key {
+                WOKEN => {}
+                LISTENER.. => self.shared.door.rearm(&self.shared.poller, (key - LISTENER) as usize),
+                number => {
+                    let called = self.shared.connections.call(number as u32);
+                    called.into_iter().for_each(|hand| self.put_down(number as u32, hand));
+                }
             }
-        })
+        }
+        active
     }
 
     /// Ends what has lasted too long. Who is being served is passed over.

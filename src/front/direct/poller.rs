@@ -11,10 +11,10 @@ pub(super) struct Event {
     /// There is something to read, or the end of it.
     pub(super) readable: bool,
     /// Nothing comes behind what is to be read, and the end is not reported again.
-    pub(super) ended: bool,
+    pub(super) peer_closed: bool,
 }
 
-/// What a source is armed for.
+/// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Interest {
     /// There is something to read, or the end of it.
@@ -63,14 +63,14 @@ mod system {
         }
 
         pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> {
-            let ended = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            let closed = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
             self.0.iter().map(move |event| {
                 // They are packed: there is no reference to one.
                 let flags = event.flags;
                 Event {
                     key: event.data.u64(),
-                    readable: flags.intersects(epoll::EventFlags::IN | ended),
-                    ended: flags.intersects(ended),
+                    readable: flags.intersects(epoll::EventFlags::IN | closed),
+                    peer_closed: flags.intersects(closed),
                 }
             })
         }
@@ -95,7 +95,7 @@ mod system {
         }
 
         /// Reports what is there now, behind all others that are ready.
-        pub(in super::super) fn again(&self, source: impl AsFd, key: u64, _: Interest) -> io::Result<()> {
+        pub(in super::super) fn rearm(&self, source: impl AsFd, key: u64, _: Interest) -> io::Result<()> {
             Ok(epoll::modify(&self.epoll, source, epoll::EventData::new_u64(key), CHANGES)?)
         }
 
@@ -148,8 +148,10 @@ mod system {
 
         pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> {
             // An end of the wait without an event says that the poller was woken.
-            let woken = (self.0.is_empty() && self.1).then_some(Event { key: WOKEN, readable: false, ended: false });
-            let event = |event: polling::Event| Event { key: event.key as u64, readable: event.readable, ended: false };
+            let woken =
+                (self.0.is_empty() && self.1).then_some(Event { key: WOKEN, readable: false, peer_closed: false });
+            let event =
+                |event: polling::Event| Event { key: event.key as u64, readable: event.readable, peer_closed: false };
             self.0.iter().map(event).chain(woken)
         }
     }
@@ -171,7 +173,7 @@ mod system {
         }
 
         /// Reports what is there now, behind all others that are ready.
-        pub(in super::super) fn again(&self, source: impl AsSource, key: u64, interest: Interest) -> io::Result<()> {
+        pub(in super::super) fn rearm(&self, source: impl AsSource, key: u64, interest: Interest) -> io::Result<()> {
             self.arm(source, key, interest)
         }
 

@@ -2,7 +2,7 @@
 //! and one more for each that a slow disk holds up, which also gets what that one has taken and does not come to. The others
 //! stand by, asleep: who is woken for nothing, or pushes another one out, only costs time.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -117,6 +117,8 @@ impl Seats {
             batch.keys.extend(keys);
             turn.count.store(count, Ordering::Release);
         }
+        // With the one in `look`: either that sees the turn, or this sees that nobody looks.
+        fence(Ordering::SeqCst);
         self.dozing.load(Ordering::Relaxed) && self.dozing.swap(false, Ordering::Relaxed)
     }
 
@@ -131,21 +133,26 @@ impl Seats {
     pub(super) fn end(&self, worker: usize) -> bool {
         let Some(turn) = self.turns.get(worker) else { return true };
         turn.count.store(turn.count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+        // With the one in `hold_up`: either that sees the end of the turn, or this sees that its seat was given away.
+        fence(Ordering::SeqCst);
         if !turn.held_up.load(Ordering::Relaxed) {
             return true;
         }
         let mut count = self.lock();
-        turn.held_up.store(false, Ordering::Relaxed);
+        if !turn.held_up.swap(false, Ordering::Relaxed) {
+            return true;
+        }
         count.allowed -= 1;
         count.taken -= 1;
         false
     }
 
-    /// Gives a seat to another worker for each that is held up, and hands over what that one is at and what it has not begun.
+    /// Gives a seat to another worker for each that is held up; `left` gets what such a one is at, and what it has not begun.
     /// False if nothing has happened since the last look: then [`begin`](Self::begin) tells when something does.
-    pub(super) fn look(&self, mut hand_over: impl FnMut(u64)) -> bool {
+    pub(super) fn look(&self, left: &mut Vec<u64>) -> bool {
         // Before the look: what begins behind it is told.
-        self.dozing.store(true, Ordering::SeqCst);
+        self.dozing.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
         let mut active = false;
         for turn in &self.turns {
             let count = turn.count.load(Ordering::Acquire);
@@ -153,21 +160,30 @@ impl Seats {
             let within = count % 2 == 1;
             active |= within || !still;
             if within && still && !turn.held_up.load(Ordering::Relaxed) {
-                let mut seats = self.lock();
-                if turn.count.load(Ordering::Acquire) == count {
-                    turn.held_up.store(true, Ordering::Relaxed);
-                    seats.allowed += 1;
-                    self.changed.notify_one();
-                    let batch = turn.batch.lock().unwrap_or_else(PoisonError::into_inner);
-                    let done = count.wrapping_sub(batch.begun) as usize / 2;
-                    batch.keys.iter().skip(done).copied().for_each(&mut hand_over);
-                }
+                self.hold_up(turn, count, left);
             }
         }
         if active {
             self.dozing.store(false, Ordering::Relaxed);
         }
         active
+    }
+
+    /// Gives a seat to another worker in place of one that is held up at this count.
+    fn hold_up(&self, turn: &Turn, count: u32, left: &mut Vec<u64>) {
+        let mut seats = self.lock();
+        turn.held_up.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if turn.count.load(Ordering::Acquire) != count {
+            // It goes on.
+            turn.held_up.store(false, Ordering::Relaxed);
+            return;
+        }
+        seats.allowed += 1;
+        self.changed.notify_one();
+        let batch = turn.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = count.wrapping_sub(batch.begun) as usize / 2;
+        left.extend(batch.keys.iter().skip(done));
     }
 
     /// Nobody needs a seat any more.
@@ -213,15 +229,15 @@ mod tests {
             }
             seats.begin(0, 10..14);
             seats.go_on(0);
-            let mut handed_over = Vec::new();
-            let mut look = || seats.look(|key| handed_over.push(key));
+            let mut left = Vec::new();
+            let mut look = || seats.look(&mut left);
             assert!(look());
             assert!(sitting.try_recv().is_err(), "nobody is held up at the first look");
             assert!(look());
             sitting.recv().unwrap();
             assert!(look());
             assert_eq!(counts(&seats), (2, 2), "one for one, however long it lasts");
-            assert_eq!(handed_over, [11, 12, 13], "once, and not what is done");
+            assert_eq!(left, [11, 12, 13], "once, and not what is done");
             assert!(!seats.end(0), "its seat was given away");
             assert_eq!(counts(&seats), (1, 1));
             seats.close();
@@ -246,7 +262,7 @@ mod tests {
     fn who_looks_is_woken_once_when_something_happens() {
         let seats = two_of_four();
         let begin = |worker| seats.begin(worker, 0..1);
-        let look = || seats.look(|_| ());
+        let look = || seats.look(&mut Vec::new());
         assert!(!begin(0), "nobody dozes");
         assert!(seats.end(0));
         assert!(look());
