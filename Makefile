@@ -9,7 +9,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 STATIC = $$(uname -m)-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow check ci release static clean tools
+.PHONY: help run test slow check ci release static memory bench clean tools
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -51,6 +51,14 @@ static: tools ## Builds a program that needs no library of the system, for small
 	rustup target add $(STATIC)
 	cargo build --release --locked --features cli --target $(STATIC)
 	@ls -l "$(TARGET)/$(STATIC)/release/brooklet"
+
+# What is measured is built beforehand: nothing else is at work meanwhile.
+memory: tools ## Shows the memory of servers that hold whole files, and of those that stream (2 minutes; ARGS=--help)
+	cargo build --release --locked --features cli --examples
+	cargo bench --locked --bench memory -- $(ARGS)
+
+bench: tools ## Measures brooklet beside other servers that are installed (needs wrk; 4 minutes; ARGS=--help)
+	cargo bench --locked --bench peers -- $(ARGS)
 
 clean: ## Removes what was built
 	cargo clean

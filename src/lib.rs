@@ -43,6 +43,10 @@ mod server;
 #[doc(hidden)]
 pub mod cli;
 
+#[cfg(feature = "parts")]
+#[doc(hidden)]
+pub mod parts;
+
 pub use answer::Site;
 pub use config::{Config, Front};
 pub use http::request::Request;

@@ -11,7 +11,8 @@
 //! - `limits`: the bounds of the direct front in connections, time and rate, and the cache of both fronts;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `program`: the binary, its command line and its signals;
-//! - `examples`: the programs in `examples/`.
+//! - `examples`: the programs in `examples/`;
+//! - `memory`: the claim that this server is for, measured by `measure`, the part of `benches/` that has its tests here.
 
 // The helpers of tests are tests, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -23,6 +24,9 @@ mod heads;
 mod hostile;
 mod limits;
 mod listing;
+#[path = "../../benches/measure/mod.rs"]
+mod measure;
+mod memory;
 mod program;
 mod requests;
 mod site;

@@ -81,6 +81,12 @@ struct Worker {
     now: Instant,
 }
 
+/// Whether these bytes begin with the head of a request that is not refused.
+#[cfg(feature = "parts")]
+pub(crate) fn is_head(bytes: &[u8]) -> bool {
+    matches!(head::parse(bytes), head::Parsed::Whole(..))
+}
+
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
 pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
     // What is sent is whole: there is nothing to wait for.

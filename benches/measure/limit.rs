@@ -1,0 +1,88 @@
+//! A bound for the memory of a server: who exceeds it is killed, and nobody else notices.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::process;
+
+pub(crate) enum Limit {
+    /// A memory cgroup of our own: the kernel kills who exceeds it.
+    Cgroup(PathBuf),
+    /// So many bytes of data beyond what a server has at its start (RLIMIT_DATA): then its allocations fail.
+    Data(u64),
+}
+
+impl Limit {
+    /// Of so many bytes: by a cgroup where we may make one, else by its data.
+    pub(crate) fn new(bytes: u64) -> Self {
+        cgroup(bytes).map_or(Self::Data(bytes), Self::Cgroup)
+    }
+
+    /// Puts a process under the limit, and all that it starts from now on.
+    pub(crate) fn apply(&self, process: u32) -> io::Result<()> {
+        match self {
+            Self::Cgroup(folder) => fs::write(folder.join("cgroup.procs"), process.to_string()),
+            Self::Data(bytes) => {
+                let most = process::data(process).map(|now| now + bytes);
+                let limit = Rlimit { current: most, maximum: most };
+                prlimit(Pid::from_raw(process as i32), Resource::Data, limit)?;
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Cgroup(_) => "a memory cgroup",
+            Self::Data(_) => "a limit of its data",
+        }
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        if let Self::Cgroup(folder) = self {
+            // It is empty unless a server would not end; then it stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// Makes a cgroup, of version 2 or 1, beneath our own or at the top; none if we may not.
+fn cgroup(bytes: u64) -> Option<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let top = Path::new("/sys/fs/cgroup");
+    let folders = own.lines().flat_map(|line| {
+        let path = line.splitn(3, ':').nth(2).unwrap_or_default().trim_start_matches('/');
+        match line.split(':').nth(1) {
+            Some("") => [(top.join(path), "memory.max"), (top.into(), "memory.max")],
+            Some("memory") => {
+                let top = top.join("memory");
+                [(top.join(path), "memory.limit_in_bytes"), (top, "memory.limit_in_bytes")]
+            }
+            _ => [(PathBuf::new(), ""), (PathBuf::new(), "")],
+        }
+    });
+    folders.filter(|(_, file)| !file.is_empty()).find_map(|(folder, file)| {
+        let folder = folder.join(format!("measure-{}", std::process::id()));
+        fs::create_dir(&folder).ok()?;
+        // Only what is there is written: a cgroup without the memory controller has no such file.
+        let set = |file: &str, value: &str| {
+            fs::OpenOptions::new()
+                .write(true)
+                .open(folder.join(file))
+                .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+        };
+        if set(file, &bytes.to_string()).is_err() {
+            let _ = fs::remove_dir(&folder);
+            return None;
+        }
+        // What is swapped out would be beyond the limit. Not every kernel counts it.
+        let _ = set("memory.swap.max", "0");
+        let _ = set("memory.memsw.limit_in_bytes", &bytes.to_string());
+        Some(folder)
+    })
+}

@@ -1,0 +1,141 @@
+//! How much memory a server takes for a crowd of slow clients.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::crowd::Crowd;
+use super::limit::Limit;
+use super::server::Server;
+use super::{MIB, Result, process};
+
+/// How often the memory is looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for clients that have got nothing.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often each client reads.
+const PACE: Duration = Duration::from_millis(20);
+
+/// So many clients for a file of so many MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub(crate) clients: usize,
+    pub(crate) size: u64,
+}
+
+/// What became of a server under a load.
+#[derive(Debug, Clone)]
+pub(crate) struct Run {
+    pub(crate) server: &'static str,
+    pub(crate) load: Load,
+    /// Seconds since the start, and the bytes that were resident.
+    pub(crate) samples: Vec<(f64, u64)>,
+    /// Bytes before the first client came.
+    pub(crate) rest: u64,
+    /// The most bytes that were resident at any time.
+    pub(crate) peak: u64,
+    /// Clients that get the file.
+    pub(crate) served: usize,
+    /// It was ended by the limit.
+    pub(crate) killed: bool,
+}
+
+impl Run {
+    /// Whether it could not bear the load.
+    pub(crate) fn failed(&self) -> bool {
+        self.killed || self.served < self.load.clients
+    }
+
+    /// What became of the server, in a word or two.
+    pub(crate) fn fate(&self) -> &'static str {
+        match (self.killed, self.failed()) {
+            (true, _) => "killed",
+            (_, true) => "serves some",
+            _ => "survives",
+        }
+    }
+
+    /// Bytes that each client costs.
+    pub(crate) fn per_client(&self) -> u64 {
+        self.peak.saturating_sub(self.rest) / self.load.clients.max(1) as u64
+    }
+}
+
+/// Where it is measured: the files that are served, and a limit for whoever serves them.
+pub(crate) struct Lab {
+    folder: PathBuf,
+    limit: Limit,
+}
+
+impl Lab {
+    /// In this folder; what a server may take is limited to so many bytes.
+    pub(crate) fn new(folder: &Path, limit: u64) -> Result<Self> {
+        Self::with(folder, Limit::new(limit))
+    }
+
+    pub(crate) fn with(folder: &Path, limit: Limit) -> Result<Self> {
+        fs::create_dir_all(folder.join("files"))?;
+        // A server may want the whole path.
+        Ok(Self { folder: folder.canonicalize()?, limit })
+    }
+
+    pub(crate) fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// Makes a file of so many MiB, without holes, if it is not there yet.
+    fn file(&self, size: u64) -> Result<String> {
+        let name = format!("{size}-mib");
+        let path = self.folder.join("files").join(&name);
+        if fs::metadata(&path).map_or(0, |found| found.len()) != size * MIB {
+            let mut file = fs::File::create(&path)?;
+            let block: Vec<_> = (0..MIB).map(|at| (at % 251) as u8).collect();
+            (0..size).try_for_each(|_| file.write_all(&block))?;
+        }
+        Ok(name)
+    }
+
+    /// Starts the server, lets the clients come after `lead`, and holds them for so long, and until all are served.
+    pub(crate) fn run(&self, server: &Server, load: Load, lead: Duration, hold: Duration) -> Result<Run> {
+        let name = self.file(load.size)?;
+        let mut running = server.start(&self.folder.join("files"), &self.folder.join("server"))?;
+        let process = running.process();
+        let rest = process::memory(process).ok_or("a server ends at once")?.resident;
+        self.limit.apply(process)?;
+        let (over, watch) = mpsc::channel::<()>();
+        let watcher = thread::spawn(move || watch_memory(process, &watch));
+        thread::sleep(lead);
+        let mut crowd = Crowd::new(running.address, &name, load.clients);
+        let begun = Instant::now();
+        let mut killed = false;
+        while !killed && (begun.elapsed() < hold || crowd.hopes() && begun.elapsed() < hold + PATIENCE) {
+            crowd.sip();
+            thread::sleep(PACE);
+            killed = running.ended()?.is_some();
+        }
+        let served = crowd.served();
+        drop(crowd);
+        thread::sleep(lead);
+        drop(over);
+        let (samples, peak) = watcher.join().map_err(|_| "the watcher has panicked")?;
+        Ok(Run { server: server.name, load, samples, rest, peak: peak.max(rest), served, killed })
+    }
+}
+
+/// Samples until it is over, or the process has gone.
+fn watch_memory(process: u32, over: &mpsc::Receiver<()>) -> (Vec<(f64, u64)>, u64) {
+    let begun = Instant::now();
+    let (mut samples, mut peak) = (Vec::new(), 0);
+    while let Some(memory) = process::memory(process) {
+        samples.push((begun.elapsed().as_secs_f64(), memory.resident));
+        // What happens between two samples counts, too.
+        peak = memory.peak.max(peak);
+        if over.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
+            break;
+        }
+    }
+    (samples, peak)
+}
