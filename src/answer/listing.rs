@@ -16,6 +16,9 @@ use crate::http::{date, media_type};
 use crate::limits::{LISTING_ENTRIES, LISTING_ROWS, LISTINGS_HELD};
 use crate::tree::{Entry, Tree};
 
+/// Entries that a listing has room for at first: most folders have no more.
+const SOME: usize = 1000;
+
 /// Entries of a folder, ready to be rendered.
 #[derive(Debug)]
 pub(crate) struct Listing {
@@ -28,6 +31,8 @@ pub(crate) struct Listing {
     cut: bool,
     /// Entries of all listings that are being sent, these included.
     held: Arc<AtomicUsize>,
+    /// As many of them are ours.
+    reserved: usize,
     order: Order,
     format: Format,
 }
@@ -96,20 +101,27 @@ impl Listing {
             rows: Vec::new(),
             cut: false,
             held: Arc::clone(held),
+            reserved: 0,
             order: Order::of(target),
             format,
         };
         let top = target.path.is_empty();
         let mut full = false;
         let visit = |name: &[u8], entry| {
-            full = listing.held.load(Atomic::Relaxed) >= LISTINGS_HELD;
-            !full && listing.push(name, entry)
+            listing.cut = listing.rows.len() == LISTING_ENTRIES;
+            full = !listing.cut && !listing.reserve();
+            if !listing.cut && !full {
+                listing.push(name, entry);
+            }
+            !listing.cut && !full
         };
         tree.entries(folder, &target.path, visit, |name| !is_hidden(name, top) && is_reachable(name))?;
         if full {
             // As if there were no memory: for this purpose there is none.
             return Err(rustix::io::Errno::NOMEM.into());
         }
+        listing.held.fetch_sub(listing.reserved - listing.rows.len(), Atomic::Relaxed);
+        listing.reserved = listing.rows.len();
         listing.sort();
         Ok(listing)
     }
@@ -118,16 +130,24 @@ impl Listing {
         self.format
     }
 
-    fn push(&mut self, name: &[u8], entry: Entry) -> bool {
-        if self.rows.len() == LISTING_ENTRIES {
-            self.cut = true;
-            return false;
-        }
-        self.held.fetch_add(1, Atomic::Relaxed);
+    /// Sees to it that there is room for another entry: for some, then for as many as there can be, so that of several large
+    /// listings at once the first ones are read to their ends. False if others have the room.
+    fn reserve(&mut self) -> bool {
+        let more = match self.reserved {
+            reserved if reserved > self.rows.len() => return true,
+            0 => SOME,
+            reserved => LISTING_ENTRIES - reserved,
+        };
+        let room = |held| Some(held + more).filter(|held| *held <= LISTINGS_HELD);
+        let reserved = self.held.fetch_update(Atomic::Relaxed, Atomic::Relaxed, room).is_ok();
+        self.reserved += if reserved { more } else { 0 };
+        reserved
+    }
+
+    fn push(&mut self, name: &[u8], entry: Entry) {
         let start = self.names.len();
         self.names.extend_from_slice(name);
         self.rows.push(Row { name: (start, self.names.len()), entry });
-        true
     }
 
     fn sort(&mut self) {
@@ -274,7 +294,7 @@ impl Listing {
 
 impl Drop for Listing {
     fn drop(&mut self) {
-        self.held.fetch_sub(self.rows.len(), Atomic::Relaxed);
+        self.held.fetch_sub(self.reserved, Atomic::Relaxed);
     }
 }
 
@@ -317,6 +337,7 @@ pub(super) mod tests {
             rows: Vec::new(),
             cut: false,
             held: Arc::default(),
+            reserved: 0,
             order,
             format: Format::Html,
         };
@@ -335,13 +356,40 @@ pub(super) mod tests {
         std::fs::write(folder.path().join("file"), "").unwrap();
         let tree = Tree::new(folder.path()).unwrap();
         let Ok(crate::tree::Found::Folder(root)) = tree.open(b"") else { panic!("the root is a folder") };
-        let held = Arc::new(AtomicUsize::new(LISTINGS_HELD - 1));
+        let held = Arc::new(AtomicUsize::new(LISTINGS_HELD - SOME));
         let read = || Listing::read(&tree, &root, &Target::parse("/").unwrap(), Format::Html, &held);
         let first = read().unwrap();
+        assert_eq!(held.load(Atomic::Relaxed), LISTINGS_HELD - SOME + 1);
         assert!(read().is_err());
         drop(first);
-        assert_eq!(held.load(Atomic::Relaxed), LISTINGS_HELD - 1);
+        assert_eq!(held.load(Atomic::Relaxed), LISTINGS_HELD - SOME);
         assert!(read().is_ok());
+    }
+
+    #[test]
+    fn of_several_large_listings_as_many_are_read_as_there_is_room_for() {
+        let held = Arc::new(AtomicUsize::new(0));
+        let new = |_| {
+            let mut listing = listing(0);
+            listing.held = Arc::clone(&held);
+            listing
+        };
+        for (count, expected) in [(2, vec![None, None]), (4, vec![None, Some(SOME), Some(SOME), Some(SOME)])] {
+            let mut all: Vec<_> = (0..count).map(new).collect();
+            // One entry of each after the other, as when they are read at the same time.
+            let mut ended = vec![None; count];
+            for at in 0..LISTING_ENTRIES {
+                for (listing, ended) in all.iter_mut().zip(&mut ended).filter(|(_, ended)| ended.is_none()) {
+                    match listing.reserve() {
+                        true => listing.push(b"", Entry { folder: false, length: 0, modified: UNIX_EPOCH }),
+                        false => *ended = Some(at),
+                    }
+                }
+            }
+            assert_eq!(ended, expected);
+            drop(all);
+            assert_eq!(held.load(Atomic::Relaxed), 0);
+        }
     }
 
     #[test]

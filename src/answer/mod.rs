@@ -389,6 +389,7 @@ fn format(request: &Request<'_>, target: &Target<'_>) -> Format {
 fn redirect(location: String) -> Answer {
     Answer::new(301, Body::bytes(format!("It is at {location}\n")))
         .with("Content-Type", PLAIN)
+        .with("X-Content-Type-Options", "nosniff")
         .with("Location", location)
 }
 

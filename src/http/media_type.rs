@@ -5,13 +5,17 @@ const UNKNOWN: &str = "application/octet-stream";
 
 /// What the table of `mime_guess` does not know, or knows otherwise than today's web: (ending, type). Sorted.
 const CURRENT: &[(&str, &str)] = &[
+    ("adoc", "text/plain"),
     ("atom", "application/atom+xml"),
+    ("bib", "text/plain"),
     ("br", "application/x-brotli"),
     ("cjs", "text/javascript"),
     ("diff", "text/x-diff"),
     ("go", "text/x-go"),
     ("ipynb", "application/x-ipynb+json"),
+    ("java", "text/plain"),
     ("jsonl", "application/jsonl"),
+    ("kt", "text/plain"),
     ("lock", "text/plain"),
     ("m3u8", "application/vnd.apple.mpegurl"),
     ("m4a", "audio/mp4"),
@@ -19,21 +23,37 @@ const CURRENT: &[(&str, &str)] = &[
     ("map", "application/json"),
     ("mjs", "text/javascript"),
     ("mts", "video/mp2t"),
+    ("nix", "text/plain"),
     ("opus", "audio/ogg; codecs=opus"),
     ("otf", "font/otf"),
     ("patch", "text/x-diff"),
+    ("rb", "text/plain"),
+    ("rpm", "application/x-rpm"),
+    ("rst", "text/plain"),
     ("sqlite", "application/vnd.sqlite3"),
+    ("swift", "text/plain"),
     ("ts", "video/mp2t"),
     ("tsx", "text/x-typescript"),
     ("usdz", "model/vnd.usdz+zip"),
+    ("vue", "text/plain"),
     ("woff", "font/woff"),
     ("xml", "application/xml"),
     ("zst", "application/zstd"),
 ];
 
+/// Names without an ending that are text wherever they are met.
+const TEXTS: &[&str] = &["CHANGELOG", "COPYING", "Dockerfile", "LICENSE", "Makefile", "README"];
+
 /// The media type for a file of this name, without parameters but those that belong to the type.
-pub(crate) fn of(name: &[u8]) -> &'static str {
-    let Some(dot) = name.iter().rposition(|b| *b == b'.') else { return UNKNOWN };
+pub(crate) fn of(path: &[u8]) -> &'static str {
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or_default();
+    let Some(dot) = name.iter().rposition(|b| *b == b'.') else {
+        let known = TEXTS.iter().any(|known| {
+            // `LICENSE-MIT` is one, too.
+            name.strip_prefix(known.as_bytes()).is_some_and(|rest| matches!(rest, [] | [b'-', ..]))
+        });
+        return if known { "text/plain" } else { UNKNOWN };
+    };
     let Some(ending) = name.get(dot + 1..).and_then(|e| std::str::from_utf8(e).ok()) else { return UNKNOWN };
     let current = CURRENT.iter().find(|(known, _)| known.eq_ignore_ascii_case(ending));
     current.map(|(_, value)| *value).or_else(|| mime_guess::from_ext(ending).first_raw()).unwrap_or(UNKNOWN)
@@ -88,7 +108,12 @@ mod tests {
             ("a.txt", "text/plain"),
             ("a.vtt", "text/vtt"),
             ("a.xml", "application/xml"),
-            ("README", "application/octet-stream"),
+            ("a.rpm", "application/x-rpm"),
+            ("a.rst", "text/plain"),
+            ("README", "text/plain"),
+            ("folder.d/LICENSE-MIT", "text/plain"),
+            ("READMEs", "application/octet-stream"),
+            ("folder.txt/program", "application/octet-stream"),
             ("a.", "application/octet-stream"),
             ("a.unheard-of", "application/octet-stream"),
         ] {
