@@ -6,6 +6,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use brooklet::{Config, Front, Server};
+use socket2::SockRef;
 
 use crate::client::{Client, get, request};
 use crate::site::{Folder, Serving, noise};
@@ -548,6 +549,22 @@ fn requests_that_fill_the_room_to_the_last_byte_leave_none_behind() {
     client.send(padded.repeat(17));
     for _ in 0..17 {
         assert_eq!(client.receive().body, b"small");
+    }
+}
+
+#[test]
+fn urgent_data_hides_nothing() {
+    let folder = site();
+    let serving = Serving::start(DIRECT, &folder);
+    let mut client = serving.client();
+    assert_eq!(client.exchange(get("/small")).body, b"small");
+    // One read ends before the urgent byte, which is no part of what is read, and something stands behind it.
+    for _ in 0..100 {
+        SockRef::from(&client.stream()).send_out_of_band((get("/small") + "!").as_bytes()).unwrap();
+        client.send(get("/small"));
+        for _ in 0..2 {
+            assert_eq!(client.receive().body, b"small");
+        }
     }
 }
 

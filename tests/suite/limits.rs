@@ -682,6 +682,25 @@ fn who_says_that_it_closes_and_takes_nothing_is_counted_and_cut() {
 }
 
 #[test]
+fn who_is_gone_for_good_is_not_waited_for() {
+    let folder = Folder::new();
+    folder.file("answer", noise(9, 200_000)).file("small", "small");
+    let day = Duration::from_secs(24 * 60 * 60);
+    let config = Config { stall_timeout: day, max_connections: 1, ..Serving::config(DIRECT, &folder) };
+    let serving = Serving::with(config);
+    let mut client = Client::with_small_window(serving.address);
+    client.send(request("GET", "/answer", &[("Connection", "close")]));
+    client.receive_head();
+    // The server has heard of it when it sends its own, and waits for nothing but that the rest is taken.
+    client.finish();
+    assert_eq!(Client::try_get(serving.address, "/small").expect("an answer").status, 503);
+    client.reset();
+    crate::program::within_reason("there is room", || {
+        Client::try_get(serving.address, "/small").ok().filter(|answer| answer.status == 200)
+    });
+}
+
+#[test]
 fn a_crowd_of_newcomers_does_not_push_itself_out() {
     let folder = Folder::new();
     folder.file("small", "small");

@@ -44,8 +44,8 @@ pub(super) struct Connection {
     pub(super) waits: Interest,
     /// Whether there may be something to read of which no event tells any more.
     unread: bool,
-    /// Whether the client may have said all, of which no event tells again.
-    peer_closed: bool,
+    /// Whether even a read that gave less than there was room for may have left something.
+    reads_short: bool,
     /// When the state, or what it waits for, began.
     since: Instant,
     /// What was read and belongs to what comes next.
@@ -142,7 +142,7 @@ impl Connection {
             state: State::Head,
             waits: Interest::Read,
             unread: true,
-            peer_closed: false,
+            reads_short: false,
             since: now,
             held: Vec::new(),
             partial: false,
@@ -190,7 +190,7 @@ impl Connection {
     /// Hears what happened.
     pub(super) fn hear(&mut self, event: Event) {
         self.unread |= event.readable;
-        self.peer_closed |= event.peer_closed;
+        self.reads_short |= event.reads_short;
     }
 
     /// Goes as far as it can without waiting.
@@ -214,7 +214,7 @@ impl Connection {
         let until = self.sent + TURN;
         loop {
             let step = match self.state {
-                State::Head if input.rest().is_empty() && !self.unread && !self.peer_closed => READ,
+                State::Head if input.rest().is_empty() && !self.unread && !self.reads_short => READ,
                 State::Head if answered >= REQUESTS || self.sent >= until => YIELD,
                 State::Head => {
                     answered += 1;
@@ -223,7 +223,9 @@ impl Connection {
                 State::Body(_) => self.pass_body(input),
                 State::Sending(_) => self.send(worker, until),
                 State::Linger(_) => self.linger(worker),
-                State::Parting => Err(Next::Rest),
+                // Who has gone for good, or has everything, tells of it.
+                State::Parting if matches!(self.socket.take_error(), Ok(None)) && !self.is_done() => Err(Next::Rest),
+                State::Parting => CLOSE,
             };
             if let Err(next) = step {
                 return next;
@@ -602,7 +604,8 @@ impl Input {
         self.end - self.begin == self.buffer.len()
     }
 
-    /// Reads what has come: nothing at its end. What does not fill the room is all that there is for now.
+    /// Reads what has come: nothing at its end. What does not fill the room is all that there is
+    /// for now, unless an event has said otherwise.
     fn receive(&mut self, socket: &TcpStream, unread: &mut bool) -> Result<&[u8], Errno> {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);

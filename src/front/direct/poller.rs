@@ -10,8 +10,8 @@ pub(super) struct Event {
     pub(super) key: u64,
     /// There is something to read, or the end of it.
     pub(super) readable: bool,
-    /// Nothing comes behind what is to be read, and the end is not reported again.
-    pub(super) peer_closed: bool,
+    /// A read may give less than there is, and the rest is not reported: the end stands behind it, or urgent data in it.
+    pub(super) reads_short: bool,
 }
 
 /// What is waited for.
@@ -42,6 +42,7 @@ mod system {
     /// What is reported of a source.
     const CHANGES: epoll::EventFlags = epoll::EventFlags::IN
         .union(epoll::EventFlags::OUT)
+        .union(epoll::EventFlags::PRI)
         .union(epoll::EventFlags::RDHUP)
         .union(epoll::EventFlags::ET);
 
@@ -63,14 +64,14 @@ mod system {
         }
 
         pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> {
-            let closed = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
+            let end = epoll::EventFlags::RDHUP | epoll::EventFlags::HUP | epoll::EventFlags::ERR;
             self.0.iter().map(move |event| {
                 // They are packed: there is no reference to one.
                 let flags = event.flags;
                 Event {
                     key: event.data.u64(),
-                    readable: flags.intersects(epoll::EventFlags::IN | closed),
-                    peer_closed: flags.intersects(closed),
+                    readable: flags.intersects(epoll::EventFlags::IN | end),
+                    reads_short: flags.intersects(epoll::EventFlags::PRI | end),
                 }
             })
         }
@@ -149,9 +150,9 @@ mod system {
         pub(in super::super) fn iter(&self) -> impl Iterator<Item = Event> {
             // An end of the wait without an event says that the poller was woken.
             let woken =
-                (self.0.is_empty() && self.1).then_some(Event { key: WOKEN, readable: false, peer_closed: false });
+                (self.0.is_empty() && self.1).then_some(Event { key: WOKEN, readable: false, reads_short: false });
             let event =
-                |event: polling::Event| Event { key: event.key as u64, readable: event.readable, peer_closed: false };
+                |event: polling::Event| Event { key: event.key as u64, readable: event.readable, reads_short: false };
             self.0.iter().map(event).chain(woken)
         }
     }
