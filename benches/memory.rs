@@ -11,7 +11,7 @@ use clap::{Arg, Command, value_parser};
 
 use measure::chart::{Axis, Chart, Look, Scale, Series};
 use measure::memory::{Lab, Load, Run};
-use measure::server::{Programs, Server};
+use measure::server::{Programs, Server, end_with_us};
 use measure::table::{number, table};
 use measure::{MIB, Result};
 
@@ -78,6 +78,7 @@ fn arguments() -> Result<Plan> {
 }
 
 fn measure_all(plan: &Plan) -> Result<()> {
+    end_with_us()?;
     let lab = Lab::new(&plan.folder, plan.limit)?;
     let servers = Server::of_the_note(&Programs::new(env!("CARGO_BIN_EXE_brooklet"))?);
     let servers = servers.into_iter().filter(|server| match server.installed() {
@@ -205,17 +206,8 @@ fn by_size<'a>(plan: &Plan, servers: &[Server], all: impl Iterator<Item = &'a Ru
         let points: Vec<_> = runs.clone().filter(|run| !run.failed()).map(at).collect();
         let crosses: Vec<_> =
             runs.clone().filter(|run| run.failed()).map(|run| (asked(run.load), mib(plan.limit))).collect();
-        // Through the most of those who were asked for as much.
-        let mut line: Vec<(f64, f64)> = Vec::new();
-        let mut sorted = points.clone();
-        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-        for (x, y) in sorted {
-            match line.last_mut() {
-                Some(last) if last.0 == x => last.1 = last.1.max(y),
-                _ => line.push((x, y)),
-            }
-        }
-        let most = points.iter().map(|point| point.1).fold(0.0, f64::max);
+        let line = highest(&points);
+        let most = line.last().map_or(0.0, |point| point.1);
         let name = match runs.clone().find(|run| run.failed()) {
             Some(run) => format!("{}: {}", server.name, run.fate()),
             None => format!("{}: {} MiB at most", server.name, number(most)),
@@ -226,7 +218,7 @@ fn by_size<'a>(plan: &Plan, servers: &[Server], all: impl Iterator<Item = &'a Ru
     Chart {
         title: "Who holds whole files needs memory for all of them at once".into(),
         subtitle:
-            "Each point is the most memory of one run, in which clients slowly download one file. A cross: the server failed."
+            "Each point: the most memory of one run of slow clients. The line: the most up to there. A cross: the server failed."
                 .into(),
         x: Axis {
             label: "clients × size of the file, MiB (logarithmic)",
@@ -238,6 +230,21 @@ fn by_size<'a>(plan: &Plan, servers: &[Server], all: impl Iterator<Item = &'a Ru
         bound: bound(plan),
         series: servers.iter().map(series).collect(),
     }
+}
+
+/// Along the most of all that were asked for as much, or less.
+fn highest(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut sorted = points.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut line: Vec<(f64, f64)> = Vec::new();
+    for (x, y) in sorted {
+        let most = line.last().map_or(y, |last| last.1.max(y));
+        match line.last_mut().filter(|last| last.0 == x) {
+            Some(last) => last.1 = most,
+            None => line.push((x, most)),
+        }
+    }
+    line
 }
 
 /// How far it is, on a terminal.

@@ -14,7 +14,7 @@ use clap::{Arg, ArgAction, Command, value_parser};
 
 use measure::chart::{Axis, Chart, Look, Scale, Series};
 use measure::load::{Case, load};
-use measure::server::{Programs, Server};
+use measure::server::{Programs, Server, end_with_us};
 use measure::table::{number, table};
 use measure::{MIB, Result, process};
 
@@ -36,12 +36,12 @@ struct Row {
     rate: f64,
     /// Millions of bytes of files per second.
     bytes: f64,
-    /// Microseconds on a processor for each request.
-    cost: f64,
+    /// Microseconds on a processor for each request. None if they cannot be counted, as the memory.
+    cost: Option<f64>,
     /// Milliseconds within which 99 of 100 are answered.
     slow: f64,
     /// The most memory, in bytes.
-    peak: u64,
+    peak: Option<u64>,
     errors: u64,
 }
 
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    end_with_us()?;
     let number = |name, value, default, help| {
         let argument = Arg::new(name).long(name).value_name(value).default_value(default).help(help);
         argument.value_parser(value_parser!(u64).range(1..=1000))
@@ -141,9 +142,9 @@ fn measure_case(case: Case, servers: &[Server], folder: &Path, rounds: u64, seco
             server: server.name,
             rate,
             bytes: rate * case.size as f64 / 1e6,
-            cost,
+            cost: Some(cost).filter(|_| !server.forks),
             slow,
-            peak: peaks.get(number).copied().unwrap_or(0),
+            peak: peaks.get(number).copied().filter(|_| !server.forks),
             errors: errors.get(number).copied().unwrap_or(0),
         }
     };
@@ -159,7 +160,9 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 fn text(rows: &[Row]) -> Vec<Vec<String>> {
     let head = ["case", "server", "requests/s", "MB/s", "CPU µs/request", "p99 ms", "peak MiB", "errors"];
     let row = |row: &Row| {
-        let numbers = [row.rate, row.bytes, row.cost, row.slow, row.peak as f64 / MIB as f64].map(number);
+        let peak = row.peak.map(|bytes| bytes as f64 / MIB as f64);
+        let numbers = [Some(row.rate), Some(row.bytes), row.cost, Some(row.slow), peak];
+        let numbers = numbers.map(|value| value.map_or("-".into(), number));
         let names = [row.case.to_owned(), row.server.to_owned()];
         names.into_iter().chain(numbers).chain([row.errors.to_string()]).collect()
     };
@@ -169,7 +172,9 @@ fn text(rows: &[Row]) -> Vec<Vec<String>> {
 fn csv(rows: &[Row]) -> String {
     let lines = rows.iter().map(|row| {
         let Row { case, server, rate, bytes, cost, slow, peak, errors } = row;
-        format!("\"{case}\",\"{server}\",{rate:.1},{bytes:.3},{cost:.2},{slow:.3},{peak},{errors}\n")
+        let cost = cost.map(|cost| format!("{cost:.2}")).unwrap_or_default();
+        let peak = peak.map(|peak| peak.to_string()).unwrap_or_default();
+        format!("\"{case}\",\"{server}\",{rate:.1},{bytes:.3},{cost},{slow:.3},{peak},{errors}\n")
     });
     "case,server,requests_per_s,mb_per_s,cpu_us_per_request,p99_ms,peak_bytes,errors\n".to_owned()
         + &lines.collect::<String>()

@@ -3,13 +3,17 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
-use super::{Result, process};
+use super::Result;
 
 /// How long a server may take to begin, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,6 +25,8 @@ pub(crate) struct Server {
     program: PathBuf,
     /// `{root}`, `{port}` and `{lab}` stand for the folder that is served, the port and a folder for what it needs.
     arguments: Vec<String>,
+    /// It starts a process for each connection, whose time and memory nobody can sum up behind its end.
+    pub(crate) forks: bool,
     /// A file in the lab, with the same words in it.
     configuration: Option<(&'static str, &'static str)>,
 }
@@ -54,7 +60,7 @@ mimetype.assign = (\"\" => \"application/octet-stream\")
 impl Server {
     fn new(name: &'static str, program: impl Into<PathBuf>, arguments: &str) -> Self {
         let arguments = arguments.split(' ').map(Into::into).collect();
-        Self { name, program: program.into(), arguments, configuration: None }
+        Self { name, program: program.into(), arguments, forks: false, configuration: None }
     }
 
     /// What the claim is about: the two servers of the note, and brooklet with each front.
@@ -80,7 +86,7 @@ impl Server {
             Self::new("brooklet, tiny-http", &programs.brooklet, "-q --front tiny-http -p {port} {root}"),
             configured(Self::new("nginx", "nginx", "-c {lab}/configuration"), NGINX),
             configured(Self::new("lighttpd", "lighttpd", "-D -f {lab}/configuration"), LIGHTTPD),
-            Self::new("busybox httpd", "busybox", "httpd -f -p 127.0.0.1:{port} -h {root}"),
+            Self { forks: true, ..Self::new("busybox httpd", "busybox", "httpd -f -p 127.0.0.1:{port} -h {root}") },
             Self::new("Node.js, stream", "node", &script),
             Self::new("static-web-server", "static-web-server", "-a 127.0.0.1 -p {port} -d {root} -g error"),
             Self::new("miniserve", "miniserve", "-i 127.0.0.1 -p {port} {root}"),
@@ -116,6 +122,8 @@ impl Server {
         }
         let complaints = lab.join("stderr");
         let mut child = Command::new(program)
+            // Some end their whole group, which must not be ours.
+            .process_group(0)
             .args(self.arguments.iter().map(|argument| fill(argument)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -124,13 +132,13 @@ impl Server {
         let begun = Instant::now();
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
             if child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
+                end(&mut child);
                 let said = fs::read_to_string(complaints).unwrap_or_default();
                 return Err(format!("{} does not begin to serve: {}", self.name, said.trim()).into());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        groups().push(Pid::from_child(&child));
         Ok(Running { child, address })
     }
 }
@@ -148,25 +156,44 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
-        }
-        let workers = process::descendants(self.child.id());
-        // It ends its workers by itself, if it has any.
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
-        let begun = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if begun.elapsed() > PATIENCE {
-                let _ = self.child.kill();
-                for worker in workers.iter().filter_map(|worker| Pid::from_raw(*worker as i32)) {
-                    let _ = kill_process(worker, Signal::KILL);
-                }
-                let _ = self.child.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let group = Pid::from_child(&self.child);
+        end(&mut self.child);
+        groups().retain(|running| *running != group);
     }
+}
+
+/// Ends a server and whatever it has started.
+fn end(child: &mut Child) {
+    let group = Pid::from_child(child);
+    let begun = Instant::now();
+    // It ends its workers by itself, if it has any.
+    let _ = kill_process(group, Signal::TERM);
+    while matches!(child.try_wait(), Ok(None)) && begun.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // It fails if nobody is left.
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
+}
+
+/// The process groups of all servers that run.
+fn groups() -> MutexGuard<'static, Vec<Pid>> {
+    static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends all servers when this program is told to end: they would not hear of it.
+pub(crate) fn end_with_us() -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            for group in groups().iter() {
+                let _ = kill_process_group(*group, Signal::KILL);
+            }
+            std::process::exit(1);
+        }
+    });
+    Ok(())
 }
 
 /// The programs that are built from this repository.
