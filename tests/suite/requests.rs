@@ -308,7 +308,7 @@ fn a_type_follows_the_name_and_text_is_utf_8() {
         ("a.epub", "application/epub+zip"),
         ("a.zst", "application/zstd"),
         ("a.tar.gz", "application/gzip"),
-        ("README", "application/octet-stream"),
+        ("README", "text/plain; charset=utf-8"),
         ("a.unheard-of", "application/octet-stream"),
     ];
     for (name, _) in types {
