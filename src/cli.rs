@@ -12,9 +12,14 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
 use crate::config::{Config, Front};
+use crate::rules::Symlinks;
+
+/// The heading of the flags that become [`Rules`](crate::Rules).
+const SITE: &str = "How it is served";
 
 /// What the command line asks for.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one")]
 pub enum Call {
     /// To serve, and how much to say.
     Serve(Config, LevelFilter),
@@ -93,12 +98,57 @@ fn command() -> Command {
         .arg(
             flag("front", "BROOKLET_FRONT")
                 .value_name("NAME")
-                .value_parser(PossibleValuesParser::new(Front::ALL.iter().map(|(name, _)| *name)).map(|name| {
-                    // The parser above lets only these names pass.
-                    Front::ALL.iter().find(|(known, _)| *known == name).map_or(Config::default().front, |(_, front)| *front)
-                }))
+                .value_parser(choice(Front::ALL))
                 .default_value("direct")
                 .help("What receives the requests; tiny-http: for clients that can be trusted"),
+        )
+        .arg(
+            flag("index", "BROOKLET_INDEX")
+                .help_heading(SITE)
+                .value_name("NAME")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .default_value("index.html")
+                .help("A file that stands for its folder; may be repeated, the first one that is there counts"),
+        )
+        .arg(switch("no-listing", "BROOKLET_NO_LISTING").help_heading(SITE).help("A folder without an index is 404"))
+        .arg(switch("hidden", "BROOKLET_HIDDEN").help_heading(SITE).help("Serves and lists dotfiles, too"))
+        .arg(
+            flag("symlinks", "BROOKLET_SYMLINKS")
+                .help_heading(SITE)
+                .value_name("WHICH")
+                .value_parser(choice(Symlinks::ALL))
+                .default_value("inside")
+                .help("Symbolic links that are followed; inside: those that lead to what is served anyway"),
+        )
+        .arg(
+            switch("clean-urls", "BROOKLET_CLEAN_URLS")
+                .help_heading(SITE)
+                .help("Answers /about with about.html, and redirects /about.html to /about"),
+        )
+        .arg(
+            flag("spa", "BROOKLET_SPA")
+                .help_heading(SITE)
+                .value_name("FILE")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("index.html")
+                .help("Sends this file, or index.html, in place of 404 to browsers that go to a page"),
+        )
+        .arg(
+            flag("cache-control", "BROOKLET_CACHE_CONTROL")
+                .help_heading(SITE)
+                .value_name("VALUE")
+                .help("The Cache-Control of files, e.g. max-age=3600"),
+        )
+        .arg(
+            flag("header", "BROOKLET_HEADER")
+                .help_heading(SITE)
+                .value_name("FIELD")
+                .action(ArgAction::Append)
+                .value_delimiter('\n')
+                .value_parser(header)
+                .help("A field of every answer, e.g. 'X-Robots-Tag: noindex'; may be repeated (variable: a line each)"),
         )
         .arg(
             flag("workers", "BROOKLET_WORKERS")
@@ -180,6 +230,14 @@ fn command() -> Command {
         .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help("Prints the version"))
 }
 
+/// One of these, by its name.
+fn choice<T: Copy + Send + Sync + 'static>(all: &'static [(&'static str, T)]) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(all.iter().map(|(name, _)| *name)).try_map(|name| {
+        // Only these names pass.
+        all.iter().find(|(known, _)| *known == name).map(|(_, value)| *value).ok_or("no choice")
+    })
+}
+
 /// Every flag has a value, but for those whose default depends on another one.
 fn config(matches: &ArgMatches) -> Config {
     let mut config = Config::default();
@@ -201,6 +259,15 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "idle-timeout", &mut config.idle_timeout);
     set(matches, "stall-timeout", &mut config.stall_timeout);
     config.min_rate = matches.get_one::<usize>("min-rate").map_or(config.min_rate, |rate| *rate as u64);
+    let rules = &mut config.rules;
+    rules.index = matches.get_many::<String>("index").unwrap_or_default().cloned().collect();
+    rules.listing = !matches.get_flag("no-listing");
+    rules.hidden = matches.get_flag("hidden");
+    set(matches, "symlinks", &mut rules.symlinks);
+    rules.clean_urls = matches.get_flag("clean-urls");
+    rules.spa = matches.get_one("spa").cloned();
+    rules.cache_control = matches.get_one("cache-control").cloned();
+    rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
 }
@@ -216,6 +283,11 @@ fn level(matches: &ArgMatches) -> LevelFilter {
         (verbose, quiet) if verbose >= quiet => LevelFilter::Debug,
         _ => LevelFilter::Error,
     }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or("not a field such as 'X-Robots-Tag: noindex'")?;
+    Ok((name.into(), value.trim_ascii().into()))
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -260,6 +332,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Rules;
 
     fn call(arguments: &[&str]) -> Result<Call, String> {
         parse(std::iter::once("brooklet").chain(arguments.iter().copied()).map(OsString::from))
@@ -303,6 +376,10 @@ mod tests {
         let bounds =
             ["--cache", "0", "--max-connections", "5", "--max-connections-per-client", "2", "--head-timeout", "3"];
         let rate = ["--min-rate", "1k", "--send-buffer", "1m"];
+        let pages = ["--index", "a.html,b.html", "--index", "c", "--no-listing", "--hidden", "--symlinks", "never"];
+        let more_pages =
+            ["--clean-urls", "--spa", "--cache-control", "no-cache", "--header", "X-A: b:c", "--header", "D:e"];
+        let pages = [&pages[..], &more_pages[..]].concat();
         let expected = Config {
             root: "x y".into(),
             bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).to_vec(),
@@ -318,9 +395,20 @@ mod tests {
             min_rate: 1024,
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
+            rules: Rules {
+                index: ["a.html", "b.html", "c"].map(String::from).to_vec(),
+                listing: false,
+                hidden: true,
+                symlinks: Symlinks::Never,
+                clean_urls: true,
+                spa: Some("index.html".into()),
+                cache_control: Some("no-cache".into()),
+                headers: [("X-A", "b:c"), ("D", "e")].map(|(name, value)| (name.into(), value.into())).to_vec(),
+            },
             ..Config::default()
         };
-        assert_eq!(served(&[&all[..], &more[..], &bounds[..], &rate[..]].concat()), expected);
+        assert_eq!(served(&["--spa=app/page.html"]).rules.spa.as_deref(), Some("app/page.html"));
+        assert_eq!(served(&[&all[..], &more[..], &bounds[..], &rate[..], &pages[..]].concat()), expected);
         for (flags, expected) in [
             (&["-v"][..], LevelFilter::Debug),
             (&["-q"], LevelFilter::Error),
@@ -353,6 +441,12 @@ mod tests {
             (&["--stall-timeout", "forever"], "time"),
             (&["--stall-timeout", "25h"], "time"),
             (&["a", "b"], "b"),
+            (&["--symlinks", "some"], "inside"),
+            (&["--index", "a/b"], "a/b"),
+            (&["--spa=../a"], "../a"),
+            (&["--cache-control", ""], "value"),
+            (&["--header", "X"], "X-Robots-Tag"),
+            (&["--header", "Content-Length: 5"], "Content-Length"),
             (&["--nonsense"], "--nonsense"),
         ] {
             let error = call(arguments).map(|_| ()).unwrap_err();

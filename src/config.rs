@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
+use crate::rules::Rules;
 
 /// How a server is set up. Start from [`Config::default`] and change what is to be different: fields will be added.
 ///
@@ -16,6 +17,8 @@ use crate::limits;
 pub struct Config {
     /// The folder to be served. Default: the current one.
     pub root: PathBuf,
+    /// How it is served.
+    pub rules: Rules,
     /// The addresses to listen at, at least one. Default: 127.0.0.1, which nobody else reaches.
     pub bind: Vec<IpAddr>,
     /// The port at each of them; 0: any that is free, a different one for each. Default: 8080.
@@ -77,6 +80,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             root: ".".into(),
+            rules: Rules::default(),
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
             front: Front::Direct,
@@ -112,6 +116,7 @@ impl Config {
     /// # Errors
     /// The first value that is out of bounds, and its bounds.
     pub fn validate(&self) -> Result<(), String> {
+        self.rules.validate()?;
         let (least, most) = (limits::BUFFER_SIZE_MIN, limits::BUFFER_SIZE_MAX);
         if self.bind.is_empty() {
             return Err("there is no address to listen at".into());

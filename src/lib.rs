@@ -23,6 +23,8 @@ compile_error!("brooklet opens files by handle, beneath a folder, as Unix system
 
 pub mod limits;
 
+mod rules;
+
 pub mod config;
 
 mod http;
@@ -50,6 +52,7 @@ pub mod parts;
 pub use answer::Site;
 pub use config::{Config, Front};
 pub use http::request::Request;
+pub use rules::{Rules, Symlinks};
 pub use server::{Error, Handle, Server};
 
 /// The crate whose `Method`, `StatusCode` and `Request` are the vocabulary of this one.

@@ -90,7 +90,7 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
         let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
-        let site = site.with_cache(config.cache);
+        let site = site.with_cache(config.cache).with_rules(config.rules.clone());
         // `::` takes IPv4 as well, unless that has an address of its own.
         let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());

@@ -195,6 +195,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Rules;
     use crate::tree::Found;
     use std::time::Duration;
 
@@ -208,7 +209,7 @@ mod tests {
             return true;
         }
         let Ok(Found::File(file, version)) = tree.open(path.as_bytes()) else { return false };
-        let fresh = Representation::new(file, version, "text/plain".into(), now);
+        let fresh = Representation::new(file, version, "text/plain".into(), &Rules::default(), now);
         let _ = cache.offer(tree, path.as_bytes(), fresh, now);
         false
     }

@@ -93,6 +93,7 @@ impl Listing {
         folder: &File,
         target: &Target<'_>,
         format: Format,
+        hidden: bool,
         held: &Arc<AtomicUsize>,
     ) -> io::Result<Self> {
         let mut listing = Self {
@@ -115,7 +116,7 @@ impl Listing {
             }
             !listing.cut && !full
         };
-        tree.entries(folder, &target.path, visit, |name| !is_hidden(name, top) && is_reachable(name))?;
+        tree.entries(folder, &target.path, visit, |name| (hidden || !is_hidden(name, top)) && is_reachable(name))?;
         if full {
             // As if there were no memory: for this purpose there is none.
             return Err(rustix::io::Errno::NOMEM.into());
@@ -357,7 +358,7 @@ pub(super) mod tests {
         let tree = Tree::new(folder.path()).unwrap();
         let Ok(crate::tree::Found::Folder(root)) = tree.open(b"") else { panic!("the root is a folder") };
         let held = Arc::new(AtomicUsize::new(LISTINGS_HELD - SOME));
-        let read = || Listing::read(&tree, &root, &Target::parse("/").unwrap(), Format::Html, &held);
+        let read = || Listing::read(&tree, &root, &Target::parse("/").unwrap(), Format::Html, false, &held);
         let first = read().unwrap();
         assert_eq!(held.load(Atomic::Relaxed), LISTINGS_HELD - SOME + 1);
         assert!(read().is_err());

@@ -39,6 +39,7 @@ use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{Outcome, evaluate, range_applies};
 use crate::http::{accept, escape, media_type};
+use crate::rules::Rules;
 use crate::tree::{Found, Tree};
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -47,8 +48,8 @@ const ALLOW: &str = "GET, HEAD, OPTIONS";
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// The file that a folder is represented by, if it is there.
-const INDEX: &[u8] = b"index.html";
+/// The end of the name of a page, which a clean address leaves out.
+const PAGE: &[u8] = b".html";
 /// The file at the root that is sent where nothing is found, if it is there.
 const NOT_FOUND: &[u8] = b"404.html";
 
@@ -62,6 +63,7 @@ const NOT_FOUND: &[u8] = b"404.html";
 #[derive(Debug)]
 pub struct Site {
     tree: Tree,
+    rules: Rules,
     cache: Cache,
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
     seed: RandomState,
@@ -86,7 +88,7 @@ pub struct Answer {
 }
 
 /// A field: its name and its value.
-pub(crate) type Field = (&'static str, Cow<'static, str>);
+pub(crate) type Field = (Cow<'static, str>, Cow<'static, str>);
 
 /// The fields of an answer, by name and value. Those that many answers have in common are held once.
 #[derive(Debug, Default)]
@@ -98,9 +100,13 @@ pub struct Fields {
 
 impl Fields {
     /// Each name and its value, in the order in which they are sent.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let shared = self.shared.as_deref().map_or(&[][..], |representation| &representation.fields);
-        shared.iter().chain(&self.own).map(|(name, value)| (*name, &**value))
+        shared.iter().chain(&self.own).map(|(name, value)| (&**name, &**value))
+    }
+
+    fn push(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
+        self.own.push((name.into(), value.into()));
     }
 
     /// Appends the lines of all of them.
@@ -129,7 +135,7 @@ impl Answer {
     }
 
     fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        self.fields.own.push((name, value.into()));
+        self.fields.push(name, value);
         self
     }
 
@@ -150,15 +156,15 @@ impl Answer {
 /// Why there is no representation: the status, and the one field that goes with it.
 struct Refusal {
     status: u16,
-    field: Option<(&'static str, Cow<'static, str>)>,
+    field: Option<Field>,
 }
 
 impl From<u16> for Refusal {
     fn from(status: u16) -> Self {
         let field = match status {
-            405 => Some(("Allow", Cow::Borrowed(ALLOW))),
+            405 => Some(("Allow".into(), ALLOW.into())),
             // The shortage is one of descriptors or memory, and passes with the next transfer that ends.
-            503 => Some(("Retry-After", Cow::Borrowed("1"))),
+            503 => Some(("Retry-After".into(), "1".into())),
             _ => None,
         };
         Self { status, field }
@@ -187,8 +193,20 @@ impl Site {
     /// # Errors
     /// Those of `open(2)`: it is not there, is no folder, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
-        let (tree, cache) = (Tree::new(root.as_ref())?, Cache::new(0));
-        Ok(Self { tree, cache, seed: RandomState::new(), boundaries: AtomicU64::new(0), listed: Arc::default() })
+        Ok(Self {
+            tree: Tree::new(root.as_ref())?,
+            rules: Rules::default(),
+            cache: Cache::new(0),
+            seed: RandomState::new(),
+            boundaries: AtomicU64::new(0),
+            listed: Arc::default(),
+        })
+    }
+
+    /// Answers by these rules, which are taken as they are: [`Rules::validate`] tells whether they can work.
+    pub fn with_rules(mut self, rules: Rules) -> Self {
+        self.tree.symlinks = rules.symlinks;
+        Self { rules, ..self }
     }
 
     /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
@@ -204,8 +222,24 @@ impl Site {
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
-        let answer = self.decide(request, now);
-        answer.unwrap_or_else(|refusal| refuse(&refusal, request, Some(&self.tree))).to(request)
+        let answer = self.decide(request, now).or_else(|refusal| self.stand_in(&refusal, request, now).ok_or(refusal));
+        let mut answer = answer.unwrap_or_else(|refusal| refuse(&refusal, request, Some(&self.tree)));
+        // What is shared has them already.
+        if answer.fields.shared.is_none() {
+            set(&mut answer.fields.own, &self.rules.headers);
+        }
+        answer.to(request)
+    }
+
+    /// In place of 404, for who goes to a page of an application.
+    fn stand_in(&self, refusal: &Refusal, request: &Request<'_>, now: SystemTime) -> Option<Answer> {
+        let path = self.rules.spa.as_ref().filter(|_| refusal.status == 404)?;
+        // Named, not only let in by `*/*`: who asks for a script or a picture is told that it is not there.
+        let (_, 1..) = accept::preference(request.accept.as_deref(), "text", "html")? else { return None };
+        let Ok(Sought::File(held)) = self.seek(path.as_bytes(), now) else { return None };
+        let mut answer = select_from(request, held, || self.boundary());
+        answer.fields.push("Vary", "Accept");
+        Some(answer)
     }
 
     fn decide(&self, request: &Request<'_>, now: SystemTime) -> Result<Answer, Refusal> {
@@ -223,42 +257,86 @@ impl Site {
 
     /// What the target names.
     fn resource(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
-        if target.is_hidden() {
+        if !self.rules.hidden && target.is_hidden() {
             return Err(Refusal::from(404));
         }
-        let file = match target.folder {
-            // `/file/` names a folder, and there is none: an index is found below folders alone.
-            true => Cow::Owned(target.path.iter().chain(target.separator()).chain(INDEX).copied().collect()),
-            false => Cow::Borrowed(&*target.path),
-        };
-        if let Some(kept) = self.cache.get(&self.tree, &file) {
-            return Ok(Resource::File(Held::Kept(kept)));
+        if target.folder {
+            return self.folder(request, target, now);
         }
-        let opened = |file_found, version| {
-            let content_type = content_type(media_type::of(&file));
-            let fresh = Representation::new(file_found, version, content_type, now);
-            Resource::File(self.cache.offer(&self.tree, &file, fresh, now))
-        };
-        match self.tree.open(&target.path)? {
-            Found::File(..) if target.folder => Err(Refusal::from(404)),
-            Found::File(file, version) => Ok(opened(file, version)),
-            Found::Folder(_) if !target.folder => {
-                // Made of decoded segments, none empty: it never begins with `//`, which would name another host.
-                let query = target.query.map(|query| format!("?{query}")).unwrap_or_default();
-                Ok(Resource::Elsewhere(format!("/{}/{query}", escape::path(&target.path))))
-            }
-            Found::Folder(folder) => match self.tree.open(&file).map_err(Refusal::from) {
-                Ok(Found::File(index, version)) => Ok(opened(index, version)),
-                // One that is there and cannot be read is no reason to show what lies beside it.
-                Err(refusal) if refusal.status != 404 => Err(refusal),
-                _ => Ok(Resource::Folder(Listing::read(
-                    &self.tree,
-                    &folder,
-                    target,
-                    format(request, target),
-                    &self.listed,
-                )?)),
+        match self.seek(&target.path, now)? {
+            Sought::File(held) => match self.clean(target, now)? {
+                Some(location) => Ok(Resource::Elsewhere(location)),
+                None => Ok(Resource::File(held)),
             },
+            other => match self.page(target, now)? {
+                Some(held) => Ok(Resource::File(held)),
+                None if matches!(other, Sought::Folder) => Ok(Resource::Elsewhere(location(target, &target.path, "/"))),
+                None => Err(Refusal::from(404)),
+            },
+        }
+    }
+
+    /// What stands for a folder: its index, else its listing.
+    fn folder(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
+        for name in &self.rules.index {
+            // One that is there and cannot be read is no reason to show what lies beside it.
+            if let Sought::File(held) =
+                self.seek(&[&*target.path, target.separator(), name.as_bytes()].concat(), now)?
+            {
+                return Ok(Resource::File(held));
+            }
+        }
+        match self.tree.open(&target.path)? {
+            Found::Folder(folder) if self.rules.listing => {
+                let (format, hidden) = (format(request, target), self.rules.hidden);
+                Ok(Resource::Folder(Listing::read(&self.tree, &folder, target, format, hidden, &self.listed)?))
+            }
+            // `/file/` names a folder, and there is none.
+            _ => Err(Refusal::from(404)),
+        }
+    }
+
+    /// What is at this path. That there is nothing is no error here: there may be something else instead.
+    fn seek(&self, path: &[u8], now: SystemTime) -> Result<Sought, Refusal> {
+        if let Some(kept) = self.cache.get(&self.tree, path) {
+            return Ok(Sought::File(Held::Kept(kept)));
+        }
+        match self.tree.open(path).map_err(Refusal::from) {
+            Ok(Found::File(file, version)) => {
+                let content_type = content_type(media_type::of(path));
+                let fresh = Representation::new(file, version, content_type, &self.rules, now);
+                Ok(Sought::File(self.cache.offer(&self.tree, path, fresh, now)))
+            }
+            Ok(Found::Folder(_)) => Ok(Sought::Folder),
+            Err(refusal) if refusal.status == 404 => Ok(Sought::Nothing),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The page that a clean address stands for.
+    fn page(&self, target: &Target<'_>, now: SystemTime) -> Result<Option<Held>, Refusal> {
+        if !self.rules.clean_urls {
+            return Ok(None);
+        }
+        match self.seek(&[&target.path, PAGE].concat(), now)? {
+            Sought::File(held) => Ok(Some(held)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The clean address of a page, if that is no other file.
+    fn clean(&self, target: &Target<'_>, now: SystemTime) -> Result<Option<String>, Refusal> {
+        let Some(clean) = target.path.strip_suffix(PAGE).filter(|_| self.rules.clean_urls) else { return Ok(None) };
+        let start = target.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (folder, name) = target.path.split_at(start);
+        if self.rules.index.iter().any(|index| index.as_bytes() == name) {
+            return Ok(Some(location(target, folder.strip_suffix(b"/").unwrap_or(folder), "/")));
+        }
+        match self.seek(clean, now)? {
+            // The file has no other address than its own.
+            Sought::File(_) => Ok(None),
+            _ if name == PAGE => Ok(None),
+            _ => Ok(Some(location(target, clean, ""))),
         }
     }
 
@@ -269,11 +347,38 @@ impl Site {
     }
 }
 
+/// What is at a path.
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, and not for long")]
+enum Sought {
+    File(Held),
+    Folder,
+    Nothing,
+}
+
+/// The address of what is at this path, with the query of the request. Made of decoded segments, none empty: it never
+/// begins with `//`, which would name another host.
+fn location(target: &Target<'_>, path: &[u8], end: &str) -> String {
+    let query = target.query.map(|query| format!("?{query}")).unwrap_or_default();
+    let end = if path.is_empty() { "" } else { end };
+    format!("/{}{end}{query}", escape::path(path))
+}
+
+/// Sets these fields in place of those of the same name.
+fn set(fields: &mut Vec<Field>, headers: &[(String, String)]) {
+    for (name, value) in headers {
+        let value = Cow::Owned(value.clone());
+        match fields.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            Some((_, old)) => *old = value,
+            None => fields.push((name.clone().into(), value)),
+        }
+    }
+}
+
 /// What a target names.
 enum Resource {
     File(Held),
     Folder(Listing),
-    /// The folder has this address, with a slash at its end.
+    /// It has this address.
     Elsewhere(String),
 }
 
@@ -328,7 +433,7 @@ fn select_from(request: &Request<'_>, held: Held, boundary: impl Fn() -> String)
             return Answer { fields, ..Answer::new(200, Body::opened(opened, 0..length)) };
         }
         Selected::Unsatisfiable => {
-            let field = Some(("Content-Range", Cow::Owned(format!("bytes */{length}"))));
+            let field = Some(("Content-Range".into(), format!("bytes */{length}").into()));
             return validated(refuse(&Refusal { status: 416, field }, request, None));
         }
         Selected::Ranges(ranges) => ranges,
@@ -337,13 +442,13 @@ fn select_from(request: &Request<'_>, held: Held, boundary: impl Fn() -> String)
     let (opened, _) = held.into_parts();
     let body = match <[_; 1]>::try_from(ranges) {
         Ok([range]) => {
-            own.push(("Content-Range", content_range(&range, length).into()));
+            own.push(("Content-Range".into(), content_range(&range, length).into()));
             Body::opened(opened, range)
         }
         Err(ranges) => {
             let boundary = boundary();
             let mut content_type = Cow::Borrowed("");
-            for (_, value) in own.iter_mut().filter(|(name, _)| *name == "Content-Type") {
+            for (_, value) in own.iter_mut().filter(|(name, _)| name == "Content-Type") {
                 let multipart = format!("multipart/byteranges; boundary={boundary}");
                 content_type = std::mem::replace(value, multipart.into());
             }

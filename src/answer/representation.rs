@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::body::Segment;
-use super::{Field, Fields, field_line};
+use super::{Field, Fields, field_line, set};
 use crate::http::date;
 use crate::http::validator::{Validators, Version};
+use crate::rules::Rules;
 use crate::tree::Place;
 
 /// One version of a file.
@@ -36,16 +37,26 @@ pub(super) enum Source {
 
 impl Representation {
     /// An open file as it is at the time `now`.
-    pub(super) fn new(file: File, version: Version, content_type: Cow<'static, str>, now: SystemTime) -> Self {
+    pub(super) fn new(
+        file: File,
+        version: Version,
+        content_type: Cow<'static, str>,
+        rules: &Rules,
+        now: SystemTime,
+    ) -> Self {
         let validators = Validators::new(&version, now);
-        let mut fields = Vec::with_capacity(5);
-        fields.push(("Content-Type", content_type));
-        fields.push(("ETag", validators.etag.to_string().into()));
+        let mut fields: Vec<Field> = Vec::with_capacity(6 + rules.headers.len());
+        fields.push(("Content-Type".into(), content_type));
+        fields.push(("ETag".into(), validators.etag.to_string().into()));
         if let Some(date) = validators.last_modified.and_then(date::format) {
-            fields.push(("Last-Modified", date.into()));
+            fields.push(("Last-Modified".into(), date.into()));
         }
-        fields.push(("Accept-Ranges", "bytes".into()));
-        fields.push(("X-Content-Type-Options", "nosniff".into()));
+        fields.push(("Accept-Ranges".into(), "bytes".into()));
+        fields.push(("X-Content-Type-Options".into(), "nosniff".into()));
+        if let Some(value) = &rules.cache_control {
+            fields.push(("Cache-Control".into(), value.clone().into()));
+        }
+        set(&mut fields, &rules.headers);
         Self { source: Source::File(file), version, validators, fields, lines: Box::default(), place: None }
     }
 
@@ -56,9 +67,9 @@ impl Representation {
         Self { lines: lines.into(), ..self }
     }
 
-    /// Those of its fields that tell its version.
+    /// Those of its fields that tell its version, and how long that is good (RFC 9110 section 15.4.5).
     pub(super) fn validating(&self) -> impl Iterator<Item = Field> + '_ {
-        self.fields.iter().filter(|(name, _)| matches!(*name, "ETag" | "Last-Modified")).cloned()
+        self.fields.iter().filter(|(name, _)| matches!(&**name, "ETag" | "Last-Modified" | "Cache-Control")).cloned()
     }
 
     fn segment(&self, range: &Range<u64>) -> Segment<'_> {

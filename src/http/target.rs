@@ -56,7 +56,7 @@ impl<'a> Target<'a> {
         Ok(Self { path, folder, query })
     }
 
-    /// Whether some segment is a dotfile, which is not served. `/.well-known/` is no secret (RFC 8615).
+    /// Whether some segment is a dotfile, which is not served without being told. `/.well-known/` is no secret (RFC 8615).
     pub(crate) fn is_hidden(&self) -> bool {
         self.path.split(|b| *b == b'/').enumerate().any(|(depth, name)| is_hidden(name, depth == 0))
     }

@@ -2,7 +2,7 @@
 //!
 //! The kernel resolves the path (`openat2(2)` with RESOLVE_BENEATH), or where it cannot, [`walk`] does, handle by
 //! handle. Either way no check can be outrun by a rename, symbolic links work as long as they stay beneath the root, and
-//! an absolute link is refused wherever it leads.
+//! an absolute link is refused wherever it leads; unless [`Symlinks`] say otherwise.
 
 mod walk;
 
@@ -18,6 +18,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::http::validator::Version;
+use crate::rules::Symlinks;
 
 /// Without waiting for whoever holds the other end of a fifo, and never making a terminal ours.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -27,6 +28,7 @@ const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY
 pub(crate) struct Tree {
     root: OwnedFd,
     resolver: Resolver,
+    pub(crate) symlinks: Symlinks,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +66,7 @@ impl Tree {
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
         let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let resolver = Resolver::for_root(root.as_fd());
-        Ok(Self { root, resolver })
+        Ok(Self { root, resolver, symlinks: Symlinks::Inside })
     }
 
     /// Opens the file or folder at `path`: segments joined by `/`, the empty path is the root.
@@ -72,7 +74,7 @@ impl Tree {
     /// # Errors
     /// Those of `openat2(2)`; [`io::ErrorKind::NotFound`] for what is neither a regular file nor a folder.
     pub(crate) fn open(&self, path: &[u8]) -> io::Result<Found> {
-        let file = File::from(self.resolver.open(self.root.as_fd(), path)?);
+        let file = File::from(self.resolver.open(self.root.as_fd(), path, self.symlinks)?);
         let metadata = file.metadata()?;
         if metadata.is_file() {
             Ok(Found::File(file, version(&metadata)))
@@ -162,7 +164,7 @@ impl Resolver {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn for_root(root: BorrowedFd<'_>) -> Self {
         // Kernels before 5.6 do not know the call, and some container runtimes forbid what they do not know.
-        match Self::Kernel.open(root, b"") {
+        match Self::Kernel.open(root, b"", Symlinks::Inside) {
             Err(Errno::NOSYS | Errno::PERM | Errno::INVAL) => {
                 log::info!("the kernel has no openat2: paths are resolved folder by folder");
                 Self::Walk
@@ -176,22 +178,28 @@ impl Resolver {
         Self::Walk
     }
 
-    fn open(self, root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    fn open(self, root: BorrowedFd<'_>, path: &[u8], symlinks: Symlinks) -> rustix::io::Result<OwnedFd> {
         let path = if path.is_empty() { b"." } else { path };
         match self {
             #[cfg(any(target_os = "linux", target_os = "android"))]
             Self::Kernel => {
                 use rustix::fs::ResolveFlags;
-                let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+                let resolve = ResolveFlags::NO_MAGICLINKS
+                    | match symlinks {
+                        Symlinks::Inside => ResolveFlags::BENEATH,
+                        Symlinks::Never => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+                        Symlinks::Follow => ResolveFlags::empty(),
+                    };
                 let mut tries = crate::limits::OPEN_TRIES;
                 loop {
-                    match rustix::fs::openat2(root, path, READ, Mode::empty(), beneath) {
+                    match rustix::fs::openat2(root, path, READ, Mode::empty(), resolve) {
                         Err(Errno::AGAIN | Errno::INTR) if tries > 1 => tries -= 1,
                         outcome => return outcome,
                     }
                 }
             }
-            Self::Walk => walk::open(root, path),
+            Self::Walk if symlinks == Symlinks::Follow => rustix::fs::openat(root, path, READ, Mode::empty()),
+            Self::Walk => walk::open(root, path, symlinks == Symlinks::Inside),
         }
     }
 }
@@ -311,6 +319,23 @@ mod tests {
         std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
         symlink("fifo", root.join("to-fifo")).unwrap();
         lab
+    }
+
+    #[test]
+    fn links_are_followed_as_far_as_is_said() {
+        let lab = fixture();
+        for resolver in resolvers() {
+            for (symlinks, expected) in [
+                (Symlinks::Inside, ["file", "file", "file", "nothing", "nothing", "nothing"]),
+                (Symlinks::Never, ["file", "nothing", "nothing", "nothing", "nothing", "nothing"]),
+                (Symlinks::Follow, ["file", "file", "file", "file", "folder", "nothing"]),
+            ] {
+                let tree = Tree { resolver, symlinks, ..Tree::new(&lab.path().join("root")).unwrap() };
+                let paths = ["a/b/file", "to-file", "to-folder/file", "out", "etc", "loop"];
+                let found = paths.map(|path| kind(tree.open(path.as_bytes())));
+                assert_eq!(found, expected, "{resolver:?} {symlinks:?}");
+            }
+        }
     }
 
     #[test]

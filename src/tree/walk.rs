@@ -16,11 +16,11 @@ const PASS: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 const PASS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
 /// Opens `path`, which may hold any segments. The handles of all folders on the way are kept, so that the `..` of a link
-/// leads to where it came from and, at the root, nowhere.
-pub(super) fn open(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
+/// leads to where it came from and, at the root, nowhere. `links`: whether they are followed.
+pub(super) fn open(root: BorrowedFd<'_>, path: &[u8], links: bool) -> Result<OwnedFd> {
     let mut way: Vec<OwnedFd> = Vec::new();
     let mut left: Vec<Vec<u8>> = segments(path).collect();
-    let mut links = 0;
+    let mut followed = 0;
     while let Some(name) = left.pop() {
         if name == b".." {
             way.pop().ok_or(Errno::XDEV)?;
@@ -35,8 +35,8 @@ pub(super) fn open(root: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd> {
             // The error for a link differs from system to system: whether it is one is asked by reading it.
             Err(error) => {
                 let Ok(target) = readlinkat(here, &*name, Vec::new()) else { return Err(error) };
-                links += 1;
-                if links > limits::SYMLINKS {
+                followed += 1;
+                if !links || followed > limits::SYMLINKS {
                     return Err(Errno::LOOP);
                 }
                 if target.as_bytes().starts_with(b"/") {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use brooklet::{Config, Front, Server};
+use brooklet::{Config, Front, Rules, Server};
 
 use crate::client::{Client, Response, get, request};
 use crate::program::within_reason;
@@ -623,7 +623,9 @@ fn what_is_in_the_cache_is_never_out_of_date() {
     // What has changed just now is kept by no cache.
     std::thread::sleep(5 * SECOND / 2);
     for (Config { front, cache, .. }, folder) in &worlds {
-        let serving = Serving::with(Config { cache: *cache, ..Serving::config(*front, folder) });
+        let headers = vec![("X-Robots-Tag".to_owned(), "noindex".to_owned())];
+        let rules = Rules { cache_control: Some("no-cache".into()), headers, ..Rules::default() };
+        let serving = Serving::with(Config { cache: *cache, rules, ..Serving::config(*front, folder) });
         let mut client = serving.client();
         for (number, Case { name, file, target, change }, (size, old, new)) in all() {
             let above = &*format!("{number}/{size}");

@@ -4,6 +4,7 @@
 //! - `client`: a raw HTTP client, which hides nothing of what comes over the wire;
 //! - `site`: folders to serve, and a server for each front there is;
 //! - `requests`: one request, one answer: tables of named rows through one function;
+//! - `rules`: what can be chosen about the pages of a site, and its fields;
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
@@ -29,5 +30,6 @@ mod measure;
 mod memory;
 mod program;
 mod requests;
+mod rules;
 mod site;
 mod streaming;

@@ -1,0 +1,152 @@
+//! What a site answers with, as far as that is a matter of taste: plain values, checked in one place.
+
+/// How a [`Site`](crate::Site) answers. Start from [`Rules::default`], which is the safe choice everywhere, and change what is
+/// to be different: fields will be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The names of files that stand for their folder, in this order. Default: `index.html`.
+    pub index: Vec<String>,
+    /// Whether a folder without such a file is listed; else it is 404. Default: true.
+    pub listing: bool,
+    /// Whether files and folders whose names begin with a dot are served and listed. Default: false; `/.well-known/` always is
+    /// (RFC 8615).
+    pub hidden: bool,
+    /// Which symbolic links are followed.
+    pub symlinks: Symlinks,
+    /// Whether `/about` is answered with `about.html`, and `/about.html` redirected to `/about`. Default: false.
+    pub clean_urls: bool,
+    /// The file, by its path beneath the root, that is sent in place of 404 to who asks for HTML by its name, as a browser does
+    /// that goes to another page: for applications that find their way by themselves. Default: none.
+    pub spa: Option<String>,
+    /// The value of `Cache-Control` (RFC 9111 section 5.2) with files. Default: none, so that clients may only guess.
+    pub cache_control: Option<String>,
+    /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Which symbolic links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Symlinks {
+    /// Those that lead to what lies beneath the root, and are not absolute.
+    #[default]
+    Inside,
+    /// None: they are 404.
+    Never,
+    /// All, wherever they lead. Who may write beneath the root decides then what of the whole machine is served.
+    Follow,
+}
+
+impl Symlinks {
+    /// Every choice there is, by its name on the command line.
+    pub const ALL: &[(&str, Self)] = &[("inside", Self::Inside), ("never", Self::Never), ("follow", Self::Follow)];
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            index: vec!["index.html".into()],
+            listing: true,
+            hidden: false,
+            symlinks: Symlinks::Inside,
+            clean_urls: false,
+            spa: None,
+            cache_control: None,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// Fields that say where a message ends or which version it is: they are the server's.
+const OURS: &[&str] = &[
+    "accept-ranges",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "keep-alive",
+    "last-modified",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "vary",
+];
+
+impl Rules {
+    /// Checks each value.
+    ///
+    /// # Errors
+    /// The first one that cannot work, and why, in a line.
+    pub fn validate(&self) -> Result<(), String> {
+        for name in &self.index {
+            if name.is_empty() || name.contains(['/', '\0']) || matches!(name.as_str(), "." | "..") {
+                return Err(format!("{name:?} is no name of a file in a folder"));
+            }
+        }
+        if let Some(path) = &self.spa {
+            if path.contains('\0') || path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+                return Err(format!("{path:?} is no path of a file beneath the root, such as app/index.html"));
+            }
+        }
+        if let Some(value) = self.cache_control.as_deref().filter(|value| !is_value(value)) {
+            return Err(format!("{value:?} is no value of a field"));
+        }
+        for (name, value) in &self.headers {
+            if !is_token(name) {
+                return Err(format!("{name:?} is no name of a field"));
+            }
+            if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+                return Err(format!("the field {name} is the server's own"));
+            }
+            if !is_value(value) {
+                return Err(format!("{value:?} is no value of the field {name}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// RFC 9110 section 5.5: visible text with blanks in between, as far as it is ASCII, which everybody reads alike.
+fn is_value(text: &str) -> bool {
+    let visible = |b: u8| b.is_ascii_graphic() || matches!(b, b' ' | b'\t');
+    !text.is_empty() && text.trim_ascii() == text && text.bytes().all(visible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let rules = Rules::default;
+        let header = |name: &str, value: &str| Rules { headers: vec![(name.into(), value.into())], ..rules() };
+        assert_eq!(rules().validate(), Ok(()));
+        assert_eq!(Rules { index: Vec::new(), spa: Some("a/b.html".into()), ..rules() }.validate(), Ok(()));
+        assert_eq!(header("X-Robots-Tag", "noindex, nofollow").validate(), Ok(()));
+        for (word, rules) in [
+            ("a/b", Rules { index: vec!["a/b".into()], ..rules() }),
+            ("\"..\"", Rules { index: vec!["..".into()], ..rules() }),
+            ("../a", Rules { spa: Some("../a".into()), ..rules() }),
+            ("/a", Rules { spa: Some("/a".into()), ..rules() }),
+            ("value", Rules { cache_control: Some("a\r\nb".into()), ..rules() }),
+            ("value", Rules { cache_control: Some(String::new()), ..rules() }),
+            ("name", header("a b", "c")),
+            ("name", header("", "c")),
+            ("value of the field X", header("X", "a\nb")),
+            ("value of the field X", header("X", " a")),
+            ("own", header("content-Length", "1")),
+        ] {
+            let error = rules.validate().unwrap_err();
+            assert!(error.contains(word) && !error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a site answers with by its rules, on every front. Each table asks one server.
+
+use brooklet::{Config, Front, Rules, Symlinks};
+
+use crate::client::{Response, request};
+use crate::site::{Folder, Serving};
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.file("index.html", "start").file("about.html", "about").file("app.js", "script").file("plain", "plain");
+    folder.file("plain.html", "page beside it").file("docs/start.html", "docs").file("docs/other.html", "other");
+    folder.file("both/a", "in it").file("both.html", "beside it").file("empty/file", "file");
+    folder.file(".secret", "secret").file(".git/config", "config");
+    folder
+}
+
+/// What is expected of an answer.
+enum Expected {
+    /// This status and this body.
+    Body(u16, &'static str),
+    /// A redirect to there.
+    To(&'static str),
+    /// This status.
+    Status(u16),
+}
+use Expected::{Body, Status, To};
+
+const PAGE: &[(&str, &str)] = &[("Accept", "text/html,*/*;q=0.8")];
+
+/// Asks each target twice, so that it may come from the cache, on every front.
+fn check(rules: &Rules, rows: &[(&str, &[(&str, &str)], Expected)]) {
+    let folder = folder();
+    folder.file("../beside", "beside").link("inside", "about.html").link("outside", folder.path("../beside"));
+    for (_, front) in Front::ALL {
+        let serving = Serving::with(Config { rules: rules.clone(), ..Serving::config(*front, &folder) });
+        let mut client = serving.client();
+        for (target, fields, expected) in rows {
+            for _ in 0..3 {
+                let answer = client.exchange(request("GET", target, fields));
+                let what = format!("{front:?} {target}: {} {:?}", answer.status, answer.fields);
+                match expected {
+                    Body(status, body) => assert_eq!((answer.status, answer.text()), (*status, *body), "{what}"),
+                    To(place) => assert_eq!((answer.status, answer.field("Location")), (301, Some(*place)), "{what}"),
+                    Status(status) => assert_eq!(answer.status, *status, "{what}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_index_that_is_there_stands_for_its_folder() {
+    let rules = Rules { index: vec!["start.html".into(), "index.html".into()], ..Rules::default() };
+    check(
+        &rules,
+        &[
+            ("/", &[], Body(200, "start")),
+            ("/docs/", &[], Body(200, "docs")),
+            ("/docs", &[], To("/docs/")),
+            ("/empty/", PAGE, Status(200)),
+            ("/about.html/", &[], Status(404)),
+        ],
+    );
+    let rules = Rules { index: Vec::new(), listing: false, ..Rules::default() };
+    check(
+        &rules,
+        &[
+            ("/", PAGE, Status(404)),
+            ("/index.html", &[], Body(200, "start")),
+            ("/empty/?format=json", &[], Status(404)),
+            ("/empty", &[], To("/empty/")),
+        ],
+    );
+}
+
+#[test]
+fn dotfiles_are_served_and_listed_if_that_is_wanted() {
+    check(&Rules::default(), &[("/.secret", &[], Status(404)), ("/.git/config", &[], Status(404))]);
+    let rules = Rules { hidden: true, index: Vec::new(), ..Rules::default() };
+    check(&rules, &[("/.secret", &[], Body(200, "secret")), ("/.git/config", &[], Body(200, "config"))]);
+    let folder = folder();
+    for (hidden, listed) in [(false, false), (true, true)] {
+        let rules = Rules { hidden, ..rules.clone() };
+        let serving = Serving::with(Config { rules, ..Serving::config(Front::Direct, &folder) });
+        let text = serving.client().exchange(request("GET", "/?format=json", &[])).text().to_owned();
+        assert_eq!(text.contains(".secret"), listed, "{text}");
+    }
+}
+
+#[test]
+fn links_are_followed_as_far_as_is_said() {
+    for (symlinks, inside, outside) in
+        [(Symlinks::Inside, 200, 404), (Symlinks::Never, 404, 404), (Symlinks::Follow, 200, 200)]
+    {
+        let rules = Rules { symlinks, ..Rules::default() };
+        check(&rules, &[("/inside", &[], Status(inside)), ("/outside", &[], Status(outside))]);
+    }
+}
+
+#[test]
+fn a_page_has_an_address_without_its_ending() {
+    let rules = Rules { clean_urls: true, ..Rules::default() };
+    check(
+        &rules,
+        &[
+            ("/about", &[], Body(200, "about")),
+            ("/about.html?a=b", &[], To("/about?a=b")),
+            ("/about/", &[], Status(404)),
+            ("/index.html", &[], To("/")),
+            ("/", &[], Body(200, "start")),
+            ("/docs/other", &[], Body(200, "other")),
+            ("/docs/other.html", &[], To("/docs/other")),
+            // The file of that very name goes before the page, and the page before the folder.
+            ("/plain", &[], Body(200, "plain")),
+            ("/plain.html", &[], Body(200, "page beside it")),
+            ("/both", &[], Body(200, "beside it")),
+            ("/both/a", &[], Body(200, "in it")),
+            ("/empty", &[], To("/empty/")),
+            ("/missing", &[], Status(404)),
+            ("/missing.html", &[], Status(404)),
+            ("/app.js", &[], Body(200, "script")),
+        ],
+    );
+    let rules = Rules::default();
+    check(&rules, &[("/about", &[], Status(404)), ("/about.html", &[], Body(200, "about"))]);
+}
+
+#[test]
+fn an_application_gets_its_page_in_place_of_404_and_its_parts_do_not() {
+    let rules = Rules { spa: Some("index.html".into()), ..Rules::default() };
+    check(
+        &rules,
+        &[
+            ("/some/route", PAGE, Body(200, "start")),
+            ("/.secret", PAGE, Body(200, "start")),
+            ("/missing.js", &[("Accept", "*/*")], Status(404)),
+            ("/missing.js", &[], Status(404)),
+            ("/app.js", PAGE, Body(200, "script")),
+            ("/%00", PAGE, Status(400)),
+        ],
+    );
+    let folder = folder();
+    for (_, front) in Front::ALL {
+        let serving = Serving::with(Config { rules: rules.clone(), ..Serving::config(*front, &folder) });
+        let mut client = serving.client();
+        let answer = client.exchange(request("GET", "/route", PAGE));
+        assert_eq!(
+            (answer.field("Vary"), answer.field("Content-Type")),
+            (Some("Accept"), Some("text/html; charset=utf-8"))
+        );
+        let tag = answer.field("ETag").unwrap().to_owned();
+        let again = client.exchange(request("GET", "/route", &[PAGE[0], ("If-None-Match", &tag)]));
+        assert_eq!((again.status, again.field("Vary")), (304, Some("Accept")));
+        assert_eq!(client.exchange(request("POST", "/route", PAGE)).status, 405);
+    }
+    // The page itself may be missing.
+    check(&Rules { spa: Some("no.html".into()), ..Rules::default() }, &[("/route", PAGE, Status(404))]);
+}
+
+#[test]
+fn files_say_how_long_they_keep_and_everything_has_the_fields_that_were_asked_for() {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers = vec![header("X-Robots-Tag", "noindex"), header("x-content-type-options", "off")];
+    let rules = Rules { cache_control: Some("max-age=60".into()), headers, ..Rules::default() };
+    let folder = folder();
+    for (_, front) in Front::ALL {
+        let serving = Serving::with(Config { rules: rules.clone(), ..Serving::config(*front, &folder) });
+        let mut client = serving.client();
+        let tag = client.exchange(request("GET", "/about.html", &[])).field("ETag").unwrap().to_owned();
+        let some: &[(&str, &str)] = &[("Range", "bytes=0-1")];
+        let parts: &[(&str, &str)] = &[("Range", "bytes=0-0,2-2")];
+        let known: &[(&str, &str)] = &[("If-None-Match", &tag)];
+        for (target, fields, status, kept) in [
+            ("/about.html", &[][..], 200, Some("max-age=60")),
+            ("/about.html", &[], 200, Some("max-age=60")),
+            ("/about.html", some, 206, Some("max-age=60")),
+            ("/about.html", parts, 206, Some("max-age=60")),
+            ("/about.html", known, 304, Some("max-age=60")),
+            ("/missing", &[], 404, None),
+            ("/docs", &[], 301, None),
+            ("/docs/", &[], 200, Some("no-cache")),
+        ] {
+            let answer: Response = client.exchange(request("GET", target, fields));
+            let what = format!("{front:?} {target} {fields:?}: {answer:?}");
+            assert_eq!((answer.status, answer.field("Cache-Control")), (status, kept), "{what}");
+            assert_eq!(answer.field("X-Robots-Tag"), Some("noindex"), "{what}");
+            assert_eq!(answer.field("X-Content-Type-Options"), Some("off"), "{what}");
+        }
+    }
+}
