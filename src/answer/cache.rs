@@ -87,13 +87,13 @@ impl Cache {
     /// Keeps what was found at this path, if it may be asked for again and nothing can change unseen.
     pub(super) fn offer(&self, tree: &Tree, path: &[u8], fresh: Representation, now: SystemTime) -> Held {
         if self.limit == 0 || !fresh.version.is_settled(now) || !self.is_asked_again(path) {
-            return Held::Fresh(fresh);
+            return Held::Fresh(Box::new(fresh));
         }
-        let Source::File(file) = &fresh.source else { return Held::Fresh(fresh) };
+        let Source::File(file) = &fresh.source else { return Held::Fresh(Box::new(fresh)) };
         let small = usize::try_from(fresh.version.length).ok().filter(|length| *length <= CACHED_CONTENT);
         let bytes = OVERHEAD + 2 * path.len() + small.unwrap_or(0);
         if !self.lock().admits(bytes, small.is_none(), self.limit) {
-            return Held::Fresh(fresh);
+            return Held::Fresh(Box::new(fresh));
         }
         let content = small.and_then(|length| {
             let mut content = vec![0; length].into_boxed_slice();
@@ -102,7 +102,7 @@ impl Cache {
         });
         // Behind the reading: what is as it was when the file was opened has not changed in between.
         let Some(place) = tree.place(path).filter(|place| place.version == fresh.version) else {
-            return Held::Fresh(fresh);
+            return Held::Fresh(Box::new(fresh));
         };
         let source = content.map_or(fresh.source, Source::Content);
         let representation = Arc::new(Representation { source, place: Some(place), ..fresh }.with_lines());

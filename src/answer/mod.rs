@@ -222,8 +222,13 @@ impl Site {
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
-        let answer = self.decide(request, now).or_else(|refusal| self.stand_in(&refusal, request, now).ok_or(refusal));
-        let mut answer = answer.unwrap_or_else(|refusal| refuse(&refusal, request, Some(&self.tree)));
+        let mut answer = match self.decide(request, now) {
+            Ok(answer) => answer,
+            Err(refusal) => match self.stand_in(&refusal, request, now) {
+                Some(answer) => answer,
+                None => refuse(&refusal, request, Some(&self.tree)),
+            },
+        };
         // What is shared has them already.
         if answer.fields.shared.is_none() {
             set(&mut answer.fields.own, &self.rules.headers);
@@ -348,7 +353,6 @@ impl Site {
 }
 
 /// What is at a path.
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, and not for long")]
 enum Sought {
     File(Held),
     Folder,

@@ -86,10 +86,9 @@ impl Representation {
 
 /// A representation for one answer.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one lives at a time, and not for long")]
 pub(super) enum Held {
     /// For this one alone.
-    Fresh(Representation),
+    Fresh(Box<Representation>),
     /// From the cache.
     Kept(Arc<Representation>),
 }
@@ -113,11 +112,13 @@ impl Held {
                 let fields = Fields { shared: Some(Arc::clone(&kept)), own: Vec::new() };
                 (Opened::Kept(kept), fields)
             }
-            Self::Fresh(Representation { source: Source::File(file), fields, .. }) => {
-                (Opened::File(file), Fields { shared: None, own: fields })
-            }
-            // Content is what is kept.
-            Self::Fresh(representation) => Self::Kept(Arc::new(representation.with_lines())).into_parts(),
+            Self::Fresh(fresh) => match *fresh {
+                Representation { source: Source::File(file), fields, .. } => {
+                    (Opened::File(file), Fields { shared: None, own: fields })
+                }
+                // Content is what is kept.
+                content => Self::Kept(Arc::new(content.with_lines())).into_parts(),
+            },
         }
     }
 }
