@@ -142,6 +142,20 @@ fn command() -> Command {
                 .help("The Cache-Control of files, e.g. max-age=3600"),
         )
         .arg(
+            flag("cors", "BROOKLET_CORS")
+                .help_heading(SITE)
+                .value_name("ORIGIN")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("*")
+                .help("Lets pages of this origin, or of all, read what is served"),
+        )
+        .arg(
+            switch("isolate", "BROOKLET_ISOLATE")
+                .help_heading(SITE)
+                .help("Isolates pages from other origins, as threads of WebAssembly need it (COOP, COEP)"),
+        )
+        .arg(
             flag("header", "BROOKLET_HEADER")
                 .help_heading(SITE)
                 .value_name("FIELD")
@@ -267,6 +281,8 @@ fn config(matches: &ArgMatches) -> Config {
     rules.clean_urls = matches.get_flag("clean-urls");
     rules.spa = matches.get_one("spa").cloned();
     rules.cache_control = matches.get_one("cache-control").cloned();
+    rules.cors = matches.get_one("cors").cloned();
+    rules.isolate = matches.get_flag("isolate");
     rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
@@ -377,8 +393,18 @@ mod tests {
             ["--cache", "0", "--max-connections", "5", "--max-connections-per-client", "2", "--head-timeout", "3"];
         let rate = ["--min-rate", "1k", "--send-buffer", "1m"];
         let pages = ["--index", "a.html,b.html", "--index", "c", "--no-listing", "--hidden", "--symlinks", "never"];
-        let more_pages =
-            ["--clean-urls", "--spa", "--cache-control", "no-cache", "--header", "X-A: b:c", "--header", "D:e"];
+        let more_pages = [
+            "--clean-urls",
+            "--spa",
+            "--cors",
+            "--isolate",
+            "--cache-control",
+            "no-cache",
+            "--header",
+            "X-A: b:c",
+            "--header",
+            "D:e",
+        ];
         let pages = [&pages[..], &more_pages[..]].concat();
         let expected = Config {
             root: "x y".into(),
@@ -403,6 +429,8 @@ mod tests {
                 clean_urls: true,
                 spa: Some("index.html".into()),
                 cache_control: Some("no-cache".into()),
+                cors: Some("*".into()),
+                isolate: true,
                 headers: [("X-A", "b:c"), ("D", "e")].map(|(name, value)| (name.into(), value.into())).to_vec(),
             },
             ..Config::default()
@@ -445,6 +473,7 @@ mod tests {
             (&["--index", "a/b"], "a/b"),
             (&["--spa=../a"], "../a"),
             (&["--cache-control", ""], "value"),
+            (&["--cors=example.org"], "origin"),
             (&["--header", "X"], "X-Robots-Tag"),
             (&["--header", "Content-Length: 5"], "Content-Length"),
             (&["--nonsense"], "--nonsense"),

@@ -20,6 +20,12 @@ pub struct Rules {
     pub spa: Option<String>,
     /// The value of `Cache-Control` (RFC 9111 section 5.2) with files. Default: none, so that clients may only guess.
     pub cache_control: Option<String>,
+    /// The origin whose pages may read what is served (`https://host:port`, or `*` for all), by the CORS protocol of the Fetch
+    /// standard. Default: none but the server's own.
+    pub cors: Option<String>,
+    /// Whether pages are isolated from those of other origins, which browsers ask for before they give them shared memory
+    /// between threads (`SharedArrayBuffer`). What such a page embeds must allow it. Default: false.
+    pub isolate: bool,
     /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
     pub headers: Vec<(String, String)>,
 }
@@ -52,6 +58,8 @@ impl Default for Rules {
             clean_urls: false,
             spa: None,
             cache_control: None,
+            cors: None,
+            isolate: false,
             headers: Vec::new(),
         }
     }
@@ -95,6 +103,9 @@ impl Rules {
         if let Some(value) = self.cache_control.as_deref().filter(|value| !is_value(value)) {
             return Err(format!("{value:?} is no value of a field"));
         }
+        if let Some(origin) = self.cors.as_deref().filter(|origin| !is_origin(origin)) {
+            return Err(format!("{origin:?} is no origin such as https://example.org:8080, nor *"));
+        }
         for (name, value) in &self.headers {
             if !is_token(name) {
                 return Err(format!("{name:?} is no name of a field"));
@@ -108,6 +119,25 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+impl Rules {
+    /// The fields of every answer, by name and value: those that were asked for count before what follows from other rules.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        let cors = self.cors.iter().flat_map(|origin| {
+            [("Access-Control-Allow-Origin", origin.as_str()), ("Access-Control-Expose-Headers", "*")]
+        });
+        let isolate = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")];
+        let all = cors.chain(isolate.into_iter().filter(|_| self.isolate));
+        all.map(|(name, value)| (name.into(), value.into())).chain(self.headers.iter().cloned()).collect()
+    }
+}
+
+/// `*`, or an origin as browsers write it (RFC 6454 section 6.2).
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let named = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ',', '*']);
+    text == "*" || (host.is_some_and(named) && text.bytes().all(|b| b.is_ascii_graphic()))
 }
 
 /// RFC 9110 section 5.6.2.
@@ -144,6 +174,9 @@ mod tests {
             ("value of the field X", header("X", "a\nb")),
             ("value of the field X", header("X", " a")),
             ("own", header("content-Length", "1")),
+            ("origin", Rules { cors: Some("example.org".into()), ..rules() }),
+            ("origin", Rules { cors: Some("https://example.org/".into()), ..rules() }),
+            ("origin", Rules { cors: Some("https://a, https://b".into()), ..rules() }),
         ] {
             let error = rules.validate().unwrap_err();
             assert!(error.contains(word) && !error.contains('\n'), "{error}");

@@ -63,6 +63,7 @@ const NOT_FOUND: &[u8] = b"404.html";
 #[derive(Debug)]
 pub struct Site {
     tree: Tree,
+    /// Its `headers` are the fields of every answer.
     rules: Rules,
     cache: Cache,
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
@@ -206,7 +207,8 @@ impl Site {
     /// Answers by these rules, which are taken as they are: [`Rules::validate`] tells whether they can work.
     pub fn with_rules(mut self, rules: Rules) -> Self {
         self.tree.symlinks = rules.symlinks;
-        Self { rules, ..self }
+        let headers = rules.fields();
+        Self { rules: Rules { headers, ..rules }, ..self }
     }
 
     /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
@@ -256,7 +258,20 @@ impl Site {
                 Resource::Elsewhere(location) => Ok(redirect(location)),
             },
             // What can be done is the same everywhere, whether there is a file or not.
-            _ => Ok(Answer::without_content(204).with("Allow", ALLOW)),
+            _ => Ok(self.options()),
+        }
+    }
+
+    /// What can be done, also for a browser that asks on behalf of a page of another origin (a CORS preflight request).
+    fn options(&self) -> Answer {
+        let answer = Answer::without_content(204).with("Allow", ALLOW);
+        match self.rules.cors {
+            Some(_) => answer
+                .with("Access-Control-Allow-Methods", ALLOW)
+                // `*` does not stand for this one.
+                .with("Access-Control-Allow-Headers", "*, Authorization")
+                .with("Access-Control-Max-Age", "86400"),
+            None => answer,
         }
     }
 

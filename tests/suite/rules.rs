@@ -188,3 +188,34 @@ fn files_say_how_long_they_keep_and_everything_has_the_fields_that_were_asked_fo
         }
     }
 }
+
+#[test]
+fn pages_of_other_origins_may_read_if_that_is_wanted() {
+    let folder = folder();
+    let cors = |origin: &str| Rules { cors: Some(origin.into()), isolate: true, ..Rules::default() };
+    for (rules, origin) in
+        [(Rules::default(), None), (cors("*"), Some("*")), (cors("https://a.b"), Some("https://a.b"))]
+    {
+        for (_, front) in Front::ALL {
+            let serving = Serving::with(Config { rules: rules.clone(), ..Serving::config(*front, &folder) });
+            let mut client = serving.client();
+            let from = ("Origin", "https://a.b");
+            for (method, target, status) in [
+                ("GET", "/about.html", 200),
+                ("GET", "/missing", 404),
+                ("HEAD", "/app.js", 200),
+                ("OPTIONS", "/app.js", 204),
+            ] {
+                let answer =
+                    client.exchange(request(method, target, &[from, ("Access-Control-Request-Method", "GET")]));
+                let what = format!("{front:?} {method} {target}: {answer:?}");
+                assert_eq!((answer.status, answer.field("Access-Control-Allow-Origin")), (status, origin), "{what}");
+                let asked = origin.filter(|_| method == "OPTIONS");
+                assert_eq!(answer.field("Access-Control-Allow-Methods"), asked.map(|_| "GET, HEAD, OPTIONS"), "{what}");
+                assert_eq!(answer.field("Access-Control-Allow-Headers"), asked.map(|_| "*, Authorization"), "{what}");
+                assert_eq!(answer.field("Cross-Origin-Opener-Policy"), origin.map(|_| "same-origin"), "{what}");
+                assert_eq!(answer.field("Cross-Origin-Embedder-Policy"), origin.map(|_| "require-corp"), "{what}");
+            }
+        }
+    }
+}
