@@ -12,7 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
 use crate::config::{Config, Front};
-use crate::rules::Symlinks;
+use crate::rules::{Coding, Symlinks};
 
 /// The heading of the flags that become [`Rules`](crate::Rules).
 const SITE: &str = "How it is served";
@@ -134,6 +134,15 @@ fn command() -> Command {
                 .require_equals(true)
                 .default_missing_value("index.html")
                 .help("Sends this file, or index.html, in place of 404 to browsers that go to a page"),
+        )
+        .arg(
+            flag("precompressed", "BROOKLET_PRECOMPRESSED")
+                .help_heading(SITE)
+                .value_name("CODINGS")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(choice(Coding::ALL))
+                .help("Sends app.js.br for app.js to who accepts that; what is alike wanted in this order"),
         )
         .arg(
             flag("cache-control", "BROOKLET_CACHE_CONTROL")
@@ -280,6 +289,7 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "symlinks", &mut rules.symlinks);
     rules.clean_urls = matches.get_flag("clean-urls");
     rules.spa = matches.get_one("spa").cloned();
+    rules.precompressed = matches.get_many("precompressed").unwrap_or_default().copied().collect();
     rules.cache_control = matches.get_one("cache-control").cloned();
     rules.cors = matches.get_one("cors").cloned();
     rules.isolate = matches.get_flag("isolate");
@@ -398,6 +408,8 @@ mod tests {
             "--spa",
             "--cors",
             "--isolate",
+            "--precompressed",
+            "br,gzip",
             "--cache-control",
             "no-cache",
             "--header",
@@ -428,6 +440,7 @@ mod tests {
                 symlinks: Symlinks::Never,
                 clean_urls: true,
                 spa: Some("index.html".into()),
+                precompressed: vec![Coding::Brotli, Coding::Gzip],
                 cache_control: Some("no-cache".into()),
                 cors: Some("*".into()),
                 isolate: true,
@@ -473,6 +486,7 @@ mod tests {
             (&["--index", "a/b"], "a/b"),
             (&["--spa=../a"], "../a"),
             (&["--cache-control", ""], "value"),
+            (&["--precompressed", "lzma"], "zstd"),
             (&["--cors=example.org"], "origin"),
             (&["--header", "X"], "X-Robots-Tag"),
             (&["--header", "Content-Length: 5"], "Content-Length"),

@@ -52,7 +52,7 @@ pub mod parts;
 pub use answer::Site;
 pub use config::{Config, Front};
 pub use http::request::Request;
-pub use rules::{Rules, Symlinks};
+pub use rules::{Coding, Rules, Symlinks};
 pub use server::{Error, Handle, Server};
 
 /// The crate whose `Method`, `StatusCode` and `Request` are the vocabulary of this one.

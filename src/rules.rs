@@ -18,6 +18,9 @@ pub struct Rules {
     /// The file, by its path beneath the root, that is sent in place of 404 to who asks for HTML by its name, as a browser does
     /// that goes to another page: for applications that find their way by themselves. Default: none.
     pub spa: Option<String>,
+    /// The codings in which files may lie beside themselves, as `app.js.br` beside `app.js`, to be sent to who accepts that, and
+    /// what is alike wanted in this order. A variant that is older than its original is not sent. Default: none.
+    pub precompressed: Vec<Coding>,
     /// The value of `Cache-Control` (RFC 9111 section 5.2) with files. Default: none, so that clients may only guess.
     pub cache_control: Option<String>,
     /// The origin whose pages may read what is served (`https://host:port`, or `*` for all), by the CORS protocol of the Fetch
@@ -43,6 +46,37 @@ pub enum Symlinks {
     Follow,
 }
 
+/// A content coding (RFC 9110 section 8.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Coding {
+    /// `br` (RFC 7932), in files that end in `.br`.
+    Brotli,
+    /// `zstd` (RFC 8878), in files that end in `.zst`.
+    Zstandard,
+    /// `gzip` (RFC 1952), in files that end in `.gz`.
+    Gzip,
+}
+
+impl Coding {
+    /// Every coding there is, by its name in HTTP.
+    pub const ALL: &[(&str, Self)] = &[("br", Self::Brotli), ("zstd", Self::Zstandard), ("gzip", Self::Gzip)];
+
+    /// Its name in HTTP.
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, coding)| *coding == self).map_or("identity", |(name, _)| name)
+    }
+
+    /// What the names of files in it end in.
+    pub(crate) fn ending(self) -> &'static [u8] {
+        match self {
+            Self::Brotli => b".br",
+            Self::Zstandard => b".zst",
+            Self::Gzip => b".gz",
+        }
+    }
+}
+
 impl Symlinks {
     /// Every choice there is, by its name on the command line.
     pub const ALL: &[(&str, Self)] = &[("inside", Self::Inside), ("never", Self::Never), ("follow", Self::Follow)];
@@ -57,6 +91,7 @@ impl Default for Rules {
             symlinks: Symlinks::Inside,
             clean_urls: false,
             spa: None,
+            precompressed: Vec::new(),
             cache_control: None,
             cors: None,
             isolate: false,

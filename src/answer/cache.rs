@@ -21,6 +21,8 @@ const ASKED: usize = 1024;
 /// While there is no room, one in so many of those is kept in place of another one: a walk through thousands of files drives
 /// little out, and what is asked for all the time comes in all the same.
 const EXCHANGED: u32 = 64;
+/// What stands behind the path of a file that is kept as a variant of another one: no path holds it.
+pub(super) const VARIANT: &[u8] = b"\0";
 /// Bytes that an entry costs beside its path and its content.
 const OVERHEAD: usize = 1024;
 
@@ -68,7 +70,7 @@ impl Cache {
         Self { limit, hasher: RandomState::new(), kept: Mutex::default() }
     }
 
-    /// The representation at this path, if it is kept and still the one.
+    /// The representation at this path, or the [`VARIANT`], if it is kept and still the one.
     pub(super) fn get(&self, tree: &Tree, path: &[u8]) -> Option<Arc<Representation>> {
         if self.limit == 0 {
             return None;
@@ -77,7 +79,7 @@ impl Cache {
             entry.wanted = true;
             Arc::clone(&entry.representation)
         })?;
-        if found.place.as_ref().is_some_and(|place| tree.is_still(path, place)) {
+        if found.place.as_ref().is_some_and(|place| tree.is_still(file_of(path), place)) {
             return Some(found);
         }
         self.lock().remove(path, Some(&found));
@@ -101,7 +103,7 @@ impl Cache {
             Some(content)
         });
         // Behind the reading: what is as it was when the file was opened has not changed in between.
-        let Some(place) = tree.place(path).filter(|place| place.version == fresh.version) else {
+        let Some(place) = tree.place(file_of(path)).filter(|place| place.version == fresh.version) else {
             return Held::Fresh(Box::new(fresh));
         };
         let source = content.map_or(fresh.source, Source::Content);
@@ -134,6 +136,11 @@ impl Cache {
         // A panic leaves an entry too many in the queue at worst, which is passed over.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The path of the file.
+fn file_of(key: &[u8]) -> &[u8] {
+    key.strip_suffix(VARIANT).unwrap_or(key)
 }
 
 impl Kept {

@@ -16,6 +16,7 @@ mod page;
 mod representation;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
@@ -39,7 +40,7 @@ use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{Outcome, evaluate, range_applies};
 use crate::http::{accept, escape, media_type};
-use crate::rules::Rules;
+use crate::rules::{Coding, Rules};
 use crate::tree::{Found, Tree};
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -243,7 +244,7 @@ impl Site {
         let path = self.rules.spa.as_ref().filter(|_| refusal.status == 404)?;
         // Named, not only let in by `*/*`: who asks for a script or a picture is told that it is not there.
         let (_, 1..) = accept::preference(request.accept.as_deref(), "text", "html")? else { return None };
-        let Ok(Sought::File(held)) = self.seek(path.as_bytes(), now) else { return None };
+        let Ok(Sought::File(held)) = self.file(request, path.as_bytes(), now) else { return None };
         let mut answer = select_from(request, held, || self.boundary());
         answer.fields.push("Vary", "Accept");
         Some(answer)
@@ -283,12 +284,12 @@ impl Site {
         if target.folder {
             return self.folder(request, target, now);
         }
-        match self.seek(&target.path, now)? {
+        match self.file(request, &target.path, now)? {
             Sought::File(held) => match self.clean(target, now)? {
                 Some(location) => Ok(Resource::Elsewhere(location)),
                 None => Ok(Resource::File(held)),
             },
-            other => match self.page(target, now)? {
+            other => match self.page(request, target, now)? {
                 Some(held) => Ok(Resource::File(held)),
                 None if matches!(other, Sought::Folder) => Ok(Resource::Elsewhere(location(target, &target.path, "/"))),
                 None => Err(Refusal::from(404)),
@@ -299,10 +300,9 @@ impl Site {
     /// What stands for a folder: its index, else its listing.
     fn folder(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
         for name in &self.rules.index {
+            let path = [&*target.path, target.separator(), name.as_bytes()].concat();
             // One that is there and cannot be read is no reason to show what lies beside it.
-            if let Sought::File(held) =
-                self.seek(&[&*target.path, target.separator(), name.as_bytes()].concat(), now)?
-            {
+            if let Sought::File(held) = self.file(request, &path, now)? {
                 return Ok(Resource::File(held));
             }
         }
@@ -314,6 +314,55 @@ impl Site {
             // `/file/` names a folder, and there is none.
             _ => Err(Refusal::from(404)),
         }
+    }
+
+    /// What is at this path, in the coding that the client wants most of those that are there.
+    fn file(&self, request: &Request<'_>, path: &[u8], now: SystemTime) -> Result<Sought, Refusal> {
+        match self.seek(path, now)? {
+            Sought::File(original) if !self.rules.precompressed.is_empty() => {
+                let accepted = request.accept_encoding.as_deref().unwrap_or_default();
+                self.variant(accepted, path, original, now).map(Sought::File)
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn variant(&self, accepted: &str, path: &[u8], original: Held, now: SystemTime) -> Result<Held, Refusal> {
+        let weight = |coding: Coding| Some((accept::coding(accepted, coding.name())?.0, coding));
+        let mut codings: Vec<_> = self.rules.precompressed.iter().filter_map(|coding| weight(*coding)).collect();
+        codings.sort_by_key(|(weight, _)| Reverse(*weight));
+        let identity = accept::coding(accepted, "identity");
+        for (weight, coding) in codings {
+            // Only who says so wants the file as it is more than in a coding.
+            if weight == 0 || matches!(identity, Some((wanted, true)) if wanted > weight) {
+                break;
+            }
+            if let Some(variant) = self.coded(coding, path, &original, now) {
+                return Ok(variant);
+            }
+        }
+        match identity {
+            Some((0, _)) => Err(Refusal { status: 406, field: Some(("Vary".into(), "Accept-Encoding".into())) }),
+            _ => Ok(original),
+        }
+    }
+
+    /// The variant of a file in this coding, unless it is older.
+    fn coded(&self, coding: Coding, path: &[u8], original: &Held, now: SystemTime) -> Option<Held> {
+        let path = [path, coding.ending()].concat();
+        // Asked for by its own name it is another representation.
+        let key = [&*path, cache::VARIANT].concat();
+        let held = match self.cache.get(&self.tree, &key) {
+            Some(kept) => Held::Kept(kept),
+            None => match self.tree.open(&path).ok()? {
+                Found::File(file, version) => {
+                    let fresh = original.variant(file, version, coding, now);
+                    self.cache.offer(&self.tree, &key, fresh, now)
+                }
+                Found::Folder(_) => return None,
+            },
+        };
+        (held.version.modified >= original.version.modified).then_some(held)
     }
 
     /// What is at this path. That there is nothing is no error here: there may be something else instead.
@@ -334,11 +383,11 @@ impl Site {
     }
 
     /// The page that a clean address stands for.
-    fn page(&self, target: &Target<'_>, now: SystemTime) -> Result<Option<Held>, Refusal> {
+    fn page(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Option<Held>, Refusal> {
         if !self.rules.clean_urls {
             return Ok(None);
         }
-        match self.seek(&[&target.path, PAGE].concat(), now)? {
+        match self.file(request, &[&target.path, PAGE].concat(), now)? {
             Sought::File(held) => Ok(Some(held)),
             _ => Ok(None),
         }

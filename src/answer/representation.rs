@@ -1,6 +1,7 @@
 //! A file as it is sent: one version of it, and all that is said about it.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::body::Segment;
 use super::{Field, Fields, field_line, set};
 use crate::http::date;
 use crate::http::validator::{Validators, Version};
-use crate::rules::Rules;
+use crate::rules::{Coding, Rules};
 use crate::tree::Place;
 
 /// One version of a file.
@@ -53,10 +54,34 @@ impl Representation {
         }
         fields.push(("Accept-Ranges".into(), "bytes".into()));
         fields.push(("X-Content-Type-Options".into(), "nosniff".into()));
+        if !rules.precompressed.is_empty() {
+            fields.push(("Vary".into(), "Accept-Encoding".into()));
+        }
         if let Some(value) = &rules.cache_control {
             fields.push(("Cache-Control".into(), value.clone().into()));
         }
         set(&mut fields, &rules.headers);
+        Self { source: Source::File(file), version, validators, fields, lines: Box::default(), place: None }
+    }
+
+    /// The same in a coding, from an open file that lies beside it.
+    pub(super) fn variant(&self, file: File, version: Version, coding: Coding, now: SystemTime) -> Self {
+        let mut validators = Validators::new(&version, now);
+        // Two representations of one resource have two tags, whatever their times and sizes are.
+        let _ = write!(validators.etag.opaque, "-{}", coding.name());
+        let mut fields: Vec<Field> = Vec::with_capacity(self.fields.len() + 1);
+        for (name, value) in &self.fields {
+            match &**name {
+                "ETag" => {
+                    fields.push(("Content-Encoding".into(), coding.name().into()));
+                    fields.push(("ETag".into(), validators.etag.to_string().into()));
+                    let date = validators.last_modified.and_then(date::format);
+                    fields.extend(date.map(|date| ("Last-Modified".into(), date.into())));
+                }
+                "Last-Modified" => {}
+                _ => fields.push((name.clone(), value.clone())),
+            }
+        }
         Self { source: Source::File(file), version, validators, fields, lines: Box::default(), place: None }
     }
 
@@ -69,7 +94,10 @@ impl Representation {
 
     /// Those of its fields that tell its version, and how long that is good (RFC 9110 section 15.4.5).
     pub(super) fn validating(&self) -> impl Iterator<Item = Field> + '_ {
-        self.fields.iter().filter(|(name, _)| matches!(&**name, "ETag" | "Last-Modified" | "Cache-Control")).cloned()
+        self.fields
+            .iter()
+            .filter(|(name, _)| matches!(&**name, "ETag" | "Last-Modified" | "Cache-Control" | "Vary"))
+            .cloned()
     }
 
     fn segment(&self, range: &Range<u64>) -> Segment<'_> {

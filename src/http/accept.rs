@@ -1,4 +1,5 @@
-//! `Accept` (RFC 9110 section 12.5.1), for the pages that exist in several media types.
+//! `Accept` (RFC 9110 section 12.5.1), for the pages that exist in several media types; `Accept-Encoding` (section 12.5.3),
+//! for files that lie there in several codings.
 
 /// How much a client wants a media type: its weight in thousandths, then how exactly it named the type
 /// (2: `text/html`, 1: `text/*`, 0: `*/*`). None: not acceptable.
@@ -28,6 +29,26 @@ pub(crate) fn preference(field: Option<&str>, main: &str, sub: &str) -> Preferen
     best.filter(|(_, weight)| *weight > 0).map(|(exactness, weight)| (weight, exactness))
 }
 
+/// How much a client wants a content coding, `gzip` or `identity`: its weight in thousandths, as it was said of that very
+/// coding (true) or of all others (false). None if nothing was said of it.
+pub(crate) fn coding(field: &str, coding: &str) -> Option<(u16, bool)> {
+    let mut others = None;
+    for element in field.split(',') {
+        let mut parts = element.split(';').map(str::trim_ascii);
+        let name = parts.next().unwrap_or_default();
+        let weight = || parts.find_map(|p| p.strip_prefix("q=").or_else(|| p.strip_prefix("Q="))).map_or(1000, weight);
+        // An old name of it (section 8.4.1.3).
+        let name = if name.eq_ignore_ascii_case("x-gzip") { "gzip" } else { name };
+        if name.eq_ignore_ascii_case(coding) {
+            return Some(({ weight }(), true));
+        }
+        if name == "*" {
+            others = Some(({ weight }(), false));
+        }
+    }
+    others
+}
+
 /// A weight (RFC 9110 section 12.4.2) in thousandths; what is none counts as 0, the client did not mean "gladly".
 fn weight(text: &str) -> u16 {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -44,6 +65,23 @@ fn weight(text: &str) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn codings() {
+        for (field, gzip, identity) in [
+            ("gzip", Some((1000, true)), None),
+            ("GZip;q=0.5, br", Some((500, true)), None),
+            ("x-gzip", Some((1000, true)), None),
+            ("*;q=0.1", Some((100, false)), Some((100, false))),
+            ("*, gzip;q=0", Some((0, true)), Some((1000, false))),
+            ("identity;q=0, *;q=0.2", Some((200, false)), Some((0, true))),
+            ("identity", None, Some((1000, true))),
+            ("", None, None),
+            ("gzip;q=x", Some((0, true)), None),
+        ] {
+            assert_eq!((coding(field, "gzip"), coding(field, "identity")), (gzip, identity), "{field}");
+        }
+    }
 
     #[test]
     fn preferences() {

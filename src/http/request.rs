@@ -21,6 +21,8 @@ pub struct Request<'a> {
     pub host: Option<Cow<'a, str>>,
     /// `Accept`
     pub accept: Option<Cow<'a, str>>,
+    /// `Accept-Encoding`
+    pub accept_encoding: Option<Cow<'a, str>>,
     /// `Range`
     pub range: Option<Cow<'a, str>>,
     /// `If-Range`
@@ -44,6 +46,7 @@ impl<'a> Request<'a> {
             version: (1, 1),
             host: None,
             accept: None,
+            accept_encoding: None,
             range: None,
             if_range: None,
             if_match: None,
@@ -62,6 +65,7 @@ impl<'a> Request<'a> {
             8 if name.eq_ignore_ascii_case("if-range") => &mut self.if_range,
             8 if name.eq_ignore_ascii_case("if-match") => &mut self.if_match,
             13 if name.eq_ignore_ascii_case("if-none-match") => &mut self.if_none_match,
+            15 if name.eq_ignore_ascii_case("accept-encoding") => &mut self.accept_encoding,
             17 if name.eq_ignore_ascii_case("if-modified-since") => &mut self.if_modified_since,
             19 if name.eq_ignore_ascii_case("if-unmodified-since") => &mut self.if_unmodified_since,
             _ => return,

@@ -1,9 +1,12 @@
 //! What a site answers with by its rules, on every front. Each table asks one server.
 
-use brooklet::{Config, Front, Rules, Symlinks};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use brooklet::tiny_http::Method;
+use brooklet::{Coding, Config, Front, Request, Rules, Site, Symlinks};
 
 use crate::client::{Response, request};
-use crate::site::{Folder, Serving};
+use crate::site::{Folder, OLD, Serving, date};
 
 fn folder() -> Folder {
     let folder = Folder::new();
@@ -218,4 +221,119 @@ fn pages_of_other_origins_may_read_if_that_is_wanted() {
             }
         }
     }
+}
+
+const CODINGS: [Coding; 3] = [Coding::Brotli, Coding::Zstandard, Coding::Gzip];
+
+/// A script in all codings, a style in one, and a text whose variant is older than itself.
+fn coded() -> Folder {
+    let folder = folder();
+    folder.file("app.js.br", "in br!").file("app.js.zst", "in zstd").file("app.js.gz", "in gzip");
+    folder.file("a.css", "style").file("a.css.gz", "style in gzip").file("a.txt", "text").file("a.txt.br", "old");
+    folder.file("docs/index.html", "index").file("docs/index.html.br", "index in br").file("only.js.br", "alone");
+    date(&folder.path("a.txt.br"), UNIX_EPOCH + OLD - Duration::from_millis(1));
+    folder
+}
+
+#[test]
+fn who_accepts_a_coding_gets_the_variant_that_lies_there() {
+    let folder = coded();
+    let rules = Rules { precompressed: CODINGS.to_vec(), clean_urls: true, ..Rules::default() };
+    for (_, front) in Front::ALL {
+        let serving = Serving::with(Config { rules: rules.clone(), ..Serving::config(*front, &folder) });
+        let mut client = serving.client();
+        for (target, accepted, coding, body) in [
+            ("/app.js", None, None, "script"),
+            ("/app.js", Some(""), None, "script"),
+            ("/app.js", Some("br"), Some("br"), "in br!"),
+            ("/app.js", Some("gzip, deflate, br, zstd"), Some("br"), "in br!"),
+            ("/app.js", Some("gzip, zstd"), Some("zstd"), "in zstd"),
+            ("/app.js", Some("gzip, br;q=0.5"), Some("gzip"), "in gzip"),
+            ("/app.js", Some("br;q=0, *"), Some("zstd"), "in zstd"),
+            ("/app.js", Some("*"), Some("br"), "in br!"),
+            ("/app.js", Some("identity, gzip;q=0.9"), None, "script"),
+            ("/app.js", Some("identity;q=0, gzip;q=0.1"), Some("gzip"), "in gzip"),
+            ("/app.js", Some("compress"), None, "script"),
+            ("/a.css", Some("br, gzip"), Some("gzip"), "style in gzip"),
+            ("/a.css", Some("br"), None, "style"),
+            ("/a.txt", Some("br"), None, "text"),
+            ("/docs/", Some("br"), Some("br"), "index in br"),
+            ("/about", Some("br"), None, "about"),
+            ("/app.js.br", Some("br"), None, "in br!"),
+        ] {
+            let accept: Vec<_> = accepted.map(|value| ("Accept-Encoding", value)).into_iter().collect();
+            for method in ["GET", "HEAD"] {
+                let answer = client.exchange(request(method, target, &accept));
+                let what = format!("{front:?} {method} {target} {accepted:?}: {answer:?}");
+                assert_eq!((answer.status, answer.field("Content-Encoding")), (200, coding), "{what}");
+                assert_eq!(
+                    (answer.field("Vary"), answer.length()),
+                    (Some("Accept-Encoding"), Some(body.len())),
+                    "{what}"
+                );
+                assert_eq!(answer.text(), if method == "GET" { body } else { "" }, "{what}");
+                let script = target == "/app.js";
+                assert!(!script || answer.field("Content-Type") == Some("text/javascript; charset=utf-8"), "{what}");
+            }
+        }
+        let refused = client.exchange(request("GET", "/a.css", &[("Accept-Encoding", "br, identity;q=0")]));
+        assert_eq!(refused.status, 406);
+        assert_eq!(client.exchange(request("GET", "/only.js", &[("Accept-Encoding", "br")])).status, 404);
+    }
+    check(&Rules::default(), &[("/app.js", &[("Accept-Encoding", "br")], Body(200, "script"))]);
+}
+
+#[test]
+fn a_variant_is_a_representation_of_its_own() {
+    let folder = coded();
+    let rules = Rules { precompressed: CODINGS.to_vec(), ..Rules::default() };
+    for (_, front) in Front::ALL {
+        let serving = Serving::with(Config { rules: rules.clone(), ..Serving::config(*front, &folder) });
+        let mut client = serving.client();
+        let mut ask = |fields: &[(&str, &str)]| client.exchange(request("GET", "/app.js", fields));
+        let br = ("Accept-Encoding", "br");
+        let (plain, coded) = (ask(&[]), ask(&[br]));
+        let [plain_tag, tag] = [&plain, &coded].map(|answer| answer.field("ETag").unwrap());
+        assert_ne!(plain_tag, tag);
+        assert_eq!(ask(&[br, ("If-None-Match", tag)]).lasting_head().0, 304);
+        let fresh = ask(&[br, ("If-None-Match", plain_tag)]);
+        assert_eq!((fresh.status, fresh.text()), (200, "in br!"));
+        let known = ask(&[("If-None-Match", plain_tag)]);
+        assert_eq!((known.status, known.field("Vary")), (304, Some("Accept-Encoding")));
+        let part = ask(&[br, ("Range", "bytes=3-"), ("If-Range", tag)]);
+        assert_eq!((part.status, part.text(), part.field("Content-Range")), (206, "br!", Some("bytes 3-5/6")));
+        assert_eq!(part.field("Content-Encoding"), Some("br"));
+        let whole = ask(&[("Range", "bytes=3-"), ("If-Range", tag)]);
+        assert_eq!((whole.status, whole.text()), (200, "script"), "a part of another representation");
+    }
+}
+
+#[test]
+fn a_variant_in_the_cache_is_neither_out_of_date_nor_taken_for_the_file_it_is() {
+    let folder = coded();
+    let rules = Rules { precompressed: CODINGS.to_vec(), ..Rules::default() };
+    let site = Site::open(folder.root()).unwrap().with_cache(1 << 20).with_rules(rules);
+    // A time at which all that was written now is settled.
+    let now = SystemTime::now() + Duration::from_secs(60);
+    let ask = |target: &str, accepted: &str| {
+        let request = Request::new(&Method::Get, target).with("Host", "x").with("Accept-Encoding", accepted);
+        let answer = site.answer(&request, now);
+        let length = answer.content_length.unwrap();
+        let coded =
+            answer.fields.iter().find(|(name, _)| *name == "Content-Encoding").map(|(_, value)| value.to_owned());
+        (length, coded)
+    };
+    for _ in 0..4 {
+        assert_eq!(ask("/app.js", "br"), (6, Some("br".into())));
+        assert_eq!(ask("/app.js.br", "br"), (6, None));
+        assert_eq!(ask("/app.js", ""), (6, None));
+    }
+    folder.file("app.js.br", "in br again");
+    assert_eq!(ask("/app.js", "br"), (11, Some("br".into())));
+    // The original is newer now.
+    date(&folder.path("app.js"), UNIX_EPOCH + OLD + Duration::from_secs(1));
+    assert_eq!(ask("/app.js", "br"), (6, None));
+    std::fs::remove_file(folder.path("app.js")).unwrap();
+    let request = Request::new(&Method::Get, "/app.js").with("Host", "x").with("Accept-Encoding", "br");
+    assert_eq!(site.answer(&request, now).status.0, 404);
 }
