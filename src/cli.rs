@@ -103,6 +103,13 @@ fn command() -> Command {
                 .help("What receives the requests; tiny-http: for clients that can be trusted"),
         )
         .arg(
+            flag("prefix", "BROOKLET_PREFIX")
+                .help_heading(SITE)
+                .value_name("PATH")
+                .value_parser(|path: &str| Ok::<_, String>(path.trim_matches('/').to_owned()))
+                .help("What all addresses begin with, e.g. /docs, behind a proxy that leaves it there"),
+        )
+        .arg(
             flag("index", "BROOKLET_INDEX")
                 .help_heading(SITE)
                 .value_name("NAME")
@@ -283,6 +290,7 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "stall-timeout", &mut config.stall_timeout);
     config.min_rate = matches.get_one::<usize>("min-rate").map_or(config.min_rate, |rate| *rate as u64);
     let rules = &mut config.rules;
+    rules.prefix = matches.get_one("prefix").cloned();
     rules.index = matches.get_many::<String>("index").unwrap_or_default().cloned().collect();
     rules.listing = !matches.get_flag("no-listing");
     rules.hidden = matches.get_flag("hidden");
@@ -404,6 +412,8 @@ mod tests {
         let rate = ["--min-rate", "1k", "--send-buffer", "1m"];
         let pages = ["--index", "a.html,b.html", "--index", "c", "--no-listing", "--hidden", "--symlinks", "never"];
         let more_pages = [
+            "--prefix",
+            "/my/docs/",
             "--clean-urls",
             "--spa",
             "--cors",
@@ -434,6 +444,7 @@ mod tests {
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
             rules: Rules {
+                prefix: Some("my/docs".into()),
                 index: ["a.html", "b.html", "c"].map(String::from).to_vec(),
                 listing: false,
                 hidden: true,
@@ -483,6 +494,7 @@ mod tests {
             (&["--stall-timeout", "25h"], "time"),
             (&["a", "b"], "b"),
             (&["--symlinks", "some"], "inside"),
+            (&["--prefix", "/"], "prefix"),
             (&["--index", "a/b"], "a/b"),
             (&["--spa=../a"], "../a"),
             (&["--cache-control", ""], "value"),

@@ -4,6 +4,9 @@
 /// to be different: fields will be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
+    /// The path that all addresses begin with, as `docs` where the folder is at `/docs/`, for who sits behind a proxy that
+    /// leaves it there. Anything else is 404. Default: none.
+    pub prefix: Option<String>,
     /// The names of files that stand for their folder, in this order. Default: `index.html`.
     pub index: Vec<String>,
     /// Whether a folder without such a file is listed; else it is 404. Default: true.
@@ -85,6 +88,7 @@ impl Symlinks {
 impl Default for Rules {
     fn default() -> Self {
         Self {
+            prefix: None,
             index: vec!["index.html".into()],
             listing: true,
             hidden: false,
@@ -125,13 +129,19 @@ impl Rules {
     /// # Errors
     /// The first one that cannot work, and why, in a line.
     pub fn validate(&self) -> Result<(), String> {
+        if let Some(prefix) = &self.prefix {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+            if !is_path(prefix) || !prefix.bytes().all(plain) {
+                return Err(format!("{prefix:?} is no prefix such as docs or my/docs, of letters, digits and -._~"));
+            }
+        }
         for name in &self.index {
             if name.is_empty() || name.contains(['/', '\0']) || matches!(name.as_str(), "." | "..") {
                 return Err(format!("{name:?} is no name of a file in a folder"));
             }
         }
         if let Some(path) = &self.spa {
-            if path.contains('\0') || path.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+            if !is_path(path) {
                 return Err(format!("{path:?} is no path of a file beneath the root, such as app/index.html"));
             }
         }
@@ -168,6 +178,11 @@ impl Rules {
     }
 }
 
+/// Segments, none of which leads elsewhere.
+fn is_path(text: &str) -> bool {
+    !text.contains('\0') && text.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
 /// `*`, or an origin as browsers write it (RFC 6454 section 6.2).
 fn is_origin(text: &str) -> bool {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
@@ -200,6 +215,9 @@ mod tests {
         for (word, rules) in [
             ("a/b", Rules { index: vec!["a/b".into()], ..rules() }),
             ("\"..\"", Rules { index: vec!["..".into()], ..rules() }),
+            ("prefix", Rules { prefix: Some(String::new()), ..rules() }),
+            ("prefix", Rules { prefix: Some("/docs".into()), ..rules() }),
+            ("prefix", Rules { prefix: Some("a b".into()), ..rules() }),
             ("../a", Rules { spa: Some("../a".into()), ..rules() }),
             ("/a", Rules { spa: Some("/a".into()), ..rules() }),
             ("value", Rules { cache_control: Some("a\r\nb".into()), ..rules() }),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -15,7 +16,9 @@ use super::{MIB, Result, process};
 /// How often the memory is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long to wait for clients that have got nothing.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to knock while there are such clients.
+const NUDGE: Duration = Duration::from_millis(200);
 /// How often each client reads.
 const PACE: Duration = Duration::from_millis(20);
 
@@ -111,8 +114,14 @@ impl Lab {
         let mut crowd = Crowd::new(running.address, &name, load.clients);
         let begun = Instant::now();
         let mut killed = false;
+        let mut nudged = begun;
         while !killed && (begun.elapsed() < hold || crowd.hopes() && begun.elapsed() < hold + PATIENCE) {
             crowd.sip();
+            if crowd.hopes() && nudged.elapsed() > NUDGE {
+                // tiny_http may leave a connection waiting until another one comes.
+                nudged = Instant::now();
+                let _ = TcpStream::connect_timeout(&running.address, NUDGE);
+            }
             thread::sleep(PACE);
             killed = running.ended()?.is_some();
         }

@@ -201,16 +201,15 @@ impl Listing {
 
     fn head(&self, out: &mut String) -> fmt::Result {
         page::open(out, format_args!("Index of {}", Html(&self.shown_path())))?;
-        out.write_str("<nav aria-label=\"Path\"><h1><a href=\"/\" title=\"The top folder\">/</a>")?;
         let depth = if self.path.is_empty() { 0 } else { self.path.split(|b| *b == b'/').count() };
-        let mut end = 0;
+        // Wherever a proxy has put us, these links lead there.
+        let up = |steps: usize| if steps == 0 { "./".to_owned() } else { "../".repeat(steps) };
+        write!(out, "<nav aria-label=\"Path\"><h1><a href=\"{}\" title=\"The top folder\">/</a>", up(depth))?;
         for (number, segment) in self.path.split(|b| *b == b'/').take(depth).enumerate() {
-            end += segment.len() + usize::from(number > 0);
-            let so_far = self.path.get(..end).unwrap_or_default();
             if number + 1 == depth {
                 write!(out, "<b aria-current=\"page\"><bdi>{}</bdi></b>/", Html(segment))?;
             } else {
-                write!(out, "<a href=\"/{}/\"><bdi>{}</bdi></a>/", path(so_far), Html(segment))?;
+                write!(out, "<a href=\"{}\"><bdi>{}</bdi></a>/", up(depth - 1 - number), Html(segment))?;
             }
         }
         out.write_str("</h1></nav>\n<table>\n<thead><tr>")?;

@@ -253,7 +253,7 @@ impl Site {
     fn decide(&self, request: &Request<'_>, now: SystemTime) -> Result<Answer, Refusal> {
         method(request)?;
         match target(request)? {
-            Some(target) if *request.method != Method::Options => match self.resource(request, &target, now)? {
+            Some(target) if *request.method != Method::Options => match self.beneath_prefix(request, target, now)? {
                 Resource::File(held) => Ok(select_from(request, held, || self.boundary())),
                 Resource::Folder(listing) => Ok(folder(listing)),
                 Resource::Elsewhere(location) => Ok(redirect(location)),
@@ -276,6 +276,15 @@ impl Site {
         }
     }
 
+    fn beneath_prefix(&self, request: &Request<'_>, target: Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
+        let Some(prefix) = &self.rules.prefix else { return self.resource(request, &target, now) };
+        let target = target.beneath(prefix).ok_or(Refusal::from(404))?;
+        match target.path.is_empty() && !target.folder {
+            true => Ok(Resource::Elsewhere(self.location(&target, b"", "/"))),
+            false => self.resource(request, &target, now),
+        }
+    }
+
     /// What the target names.
     fn resource(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
         if !self.rules.hidden && target.is_hidden() {
@@ -291,7 +300,9 @@ impl Site {
             },
             other => match self.page(request, target, now)? {
                 Some(held) => Ok(Resource::File(held)),
-                None if matches!(other, Sought::Folder) => Ok(Resource::Elsewhere(location(target, &target.path, "/"))),
+                None if matches!(other, Sought::Folder) => {
+                    Ok(Resource::Elsewhere(self.location(target, &target.path, "/")))
+                }
                 None => Err(Refusal::from(404)),
             },
         }
@@ -399,14 +410,24 @@ impl Site {
         let start = target.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (folder, name) = target.path.split_at(start);
         if self.rules.index.iter().any(|index| index.as_bytes() == name) {
-            return Ok(Some(location(target, folder.strip_suffix(b"/").unwrap_or(folder), "/")));
+            return Ok(Some(self.location(target, folder.strip_suffix(b"/").unwrap_or(folder), "/")));
         }
         match self.seek(clean, now)? {
             // The file has no other address than its own.
             Sought::File(_) => Ok(None),
             _ if name == PAGE => Ok(None),
-            _ => Ok(Some(location(target, clean, ""))),
+            _ => Ok(Some(self.location(target, clean, ""))),
         }
+    }
+
+    /// The address of what is at this path, with the query of the request. Made of decoded segments, none empty: it never
+    /// begins with `//`, which would name another host.
+    fn location(&self, target: &Target<'_>, path: &[u8], end: &str) -> String {
+        let query = target.query.map(|query| format!("?{query}")).unwrap_or_default();
+        let prefix = self.rules.prefix.iter().map(String::as_bytes);
+        let segments: Vec<_> = prefix.chain([path]).filter(|part| !part.is_empty()).collect();
+        let end = if segments.is_empty() { "" } else { end };
+        format!("/{}{end}{query}", escape::path(&segments.join(&b'/')))
     }
 
     fn boundary(&self) -> String {
@@ -421,14 +442,6 @@ enum Sought {
     File(Held),
     Folder,
     Nothing,
-}
-
-/// The address of what is at this path, with the query of the request. Made of decoded segments, none empty: it never
-/// begins with `//`, which would name another host.
-fn location(target: &Target<'_>, path: &[u8], end: &str) -> String {
-    let query = target.query.map(|query| format!("?{query}")).unwrap_or_default();
-    let end = if path.is_empty() { "" } else { end };
-    format!("/{}{end}{query}", escape::path(path))
 }
 
 /// Sets these fields in place of those of the same name.

@@ -56,6 +56,25 @@ impl<'a> Target<'a> {
         Ok(Self { path, folder, query })
     }
 
+    /// What is left behind this path, which has no slashes around it; none if it does not begin with it. The path itself is no
+    /// folder unless a slash stood behind it.
+    pub(crate) fn beneath(self, prefix: &str) -> Option<Self> {
+        let rest = |path: &'_ [u8]| match path.strip_prefix(prefix.as_bytes())? {
+            [] => Some(path.len()),
+            [b'/', ..] => Some(prefix.len() + 1),
+            _ => None,
+        };
+        let begin = rest(&self.path)?;
+        let path = match self.path {
+            Cow::Borrowed(path) => Cow::Borrowed(path.get(begin..).unwrap_or_default()),
+            Cow::Owned(mut path) => {
+                path.drain(..begin);
+                Cow::Owned(path)
+            }
+        };
+        Some(Self { path, ..self })
+    }
+
     /// Whether some segment is a dotfile, which is not served without being told. `/.well-known/` is no secret (RFC 8615).
     pub(crate) fn is_hidden(&self) -> bool {
         self.path.split(|b| *b == b'/').enumerate().any(|(depth, name)| is_hidden(name, depth == 0))
@@ -113,6 +132,27 @@ mod tests {
     use super::*;
     use crate::http::escape;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_is_beneath_a_prefix() {
+        let beneath = |target, prefix| {
+            let target = Target::parse(target).unwrap().beneath(prefix)?;
+            Some((target.path.into_owned(), target.folder))
+        };
+        for (target, prefix, expected) in [
+            ("/docs/a/b", "docs", Some(("a/b", false))),
+            ("/docs/", "docs", Some(("", true))),
+            ("/docs", "docs", Some(("", false))),
+            ("/d%6Fcs/a%20b/", "docs", Some(("a b", true))),
+            ("/a/b/c", "a/b", Some(("c", false))),
+            ("/docsa", "docs", None),
+            ("/a/docs/", "docs", None),
+            ("/", "docs", None),
+        ] {
+            let expected = expected.map(|(path, folder)| (path.as_bytes().to_vec(), folder));
+            assert_eq!(beneath(target, prefix), expected, "{target}");
+        }
+    }
 
     #[test]
     fn targets() {

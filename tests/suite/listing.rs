@@ -142,11 +142,12 @@ fn the_way_up_is_a_path_of_links() {
             let nav = between(page.text(), "<nav", "</nav>")[0].to_owned();
             between(&nav, "href=\"", "\"").into_iter().map(html_unescaped).collect()
         };
-        assert_eq!(links("/"), ["/"]);
-        assert_eq!(links("/a%20%3C%26/"), ["/"]);
-        assert_eq!(links("/a%20%3C%26/b%25/c/"), ["/", "/a%20%3C%26/", "/a%20%3C%26/b%25/"]);
+        // Wherever a proxy has put the server.
+        assert_eq!(links("/"), ["./"]);
+        assert_eq!(links("/a%20%3C%26/"), ["../"]);
+        assert_eq!(links("/a%20%3C%26/b%25/c/"), ["../../../", "../../", "../"]);
         assert_eq!(entries(&serving.get("/a%20%3C%26/b%25/c/")).len(), 2);
-        let ups = |target: &str| serving.get(target).text().matches("href=\"../\"").count();
+        let ups = |target: &str| serving.get(target).text().matches("<tr class=\"up\"><td><a href=\"../\"").count();
         assert_eq!((ups("/"), ups("/a%20%3C%26/")), (0, 1));
     }
 }

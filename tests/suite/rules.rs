@@ -337,3 +337,26 @@ fn a_variant_in_the_cache_is_neither_out_of_date_nor_taken_for_the_file_it_is() 
     let request = Request::new(&Method::Get, "/app.js").with("Host", "x").with("Accept-Encoding", "br");
     assert_eq!(site.answer(&request, now).status.0, 404);
 }
+
+#[test]
+fn all_addresses_begin_with_the_prefix() {
+    let rules = Rules { prefix: Some("my/docs".into()), clean_urls: true, ..Rules::default() };
+    check(
+        &rules,
+        &[
+            ("/my/docs/", &[], Body(200, "start")),
+            ("/my/docs", &[], To("/my/docs/")),
+            ("/my/docs?a=b", &[], To("/my/docs/?a=b")),
+            ("/my/docs/app.js", &[], Body(200, "script")),
+            ("/my/docs/empty", &[], To("/my/docs/empty/")),
+            ("/my/docs/about.html", &[], To("/my/docs/about")),
+            ("/my/docs/index.html", &[], To("/my/docs/")),
+            ("/my/docs/docs/index.html", &[], Status(404)),
+            ("/", &[], Status(404)),
+            ("/app.js", &[], Status(404)),
+            ("/my/docsapp.js", &[], Status(404)),
+            ("/my/docs/../app.js", &[], Status(400)),
+            ("/my/docs/.secret", &[], Status(404)),
+        ],
+    );
+}
