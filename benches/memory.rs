@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::parser::ValueSource;
 use clap::{Arg, Command, value_parser};
 
-use measure::chart::{Axis, Chart, Look, Scale, Series};
+use measure::chart::{Axis, Chart, Look, Scale, Series, highest};
 use measure::memory::{Lab, Load, Run};
 use measure::server::{Programs, Server, end_with_us};
 use measure::table::{number, table};
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
 fn arguments() -> Result<Plan> {
     let number = |name, value, default, help| {
         let argument = Arg::new(name).long(name).value_name(value).default_value(default).help(help);
-        argument.value_parser(value_parser!(u64).range(1..=1 << 20))
+        argument.value_parser(value_parser!(u64).range(1..=10_000))
     };
     let command = Command::new("make memory ARGS=").about(
         "Measures how much memory servers take while clients slowly download a file.\n\
@@ -57,12 +58,13 @@ fn arguments() -> Result<Plan> {
         .arg(number("size", "MIB", "100", "The size of the file that they ask for"))
         .arg(number("seconds", "SECONDS", "5", "How long they read"))
         .arg(number("limit", "MIB", "1024", "Memory that a server may take"))
-        .arg(Arg::new("short").long("short").num_args(0).help("Fewer and smaller runs: some seconds in all"))
+        .arg(Arg::new("short").long("short").num_args(0).help("Fewer and smaller runs: half a minute in all"))
         // What cargo tells its benchmarks.
         .arg(Arg::new("bench").long("bench").num_args(0).hide(true))
         .get_matches();
     let value = |name| parsed.get_one::<u64>(name).copied().ok_or("no number");
     let short = parsed.get_flag("short");
+    let given = parsed.value_source("seconds") == Some(ValueSource::CommandLine);
     let (clients, sizes) = match short {
         true => (vec![1, 10], vec![1, 10]),
         false => (vec![1, 10, 50, 200], vec![1, 10, 100]),
@@ -70,7 +72,7 @@ fn arguments() -> Result<Plan> {
     let all = sizes.iter().flat_map(|size| clients.iter().map(|clients| Load { clients: *clients, size: *size }));
     Ok(Plan {
         shown: Load { clients: usize::try_from(value("clients")?)?, size: value("size")? },
-        seconds: if short { 1 } else { value("seconds")? },
+        seconds: if short && !given { 1 } else { value("seconds")? },
         grid: all.collect(),
         limit: value("limit")? * MIB,
         folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("target/memory"),
@@ -88,31 +90,40 @@ fn measure_all(plan: &Plan) -> Result<()> {
             false
         }
     });
-    let servers: Vec<_> = servers.collect();
-    println!("each server has {} MiB, by {}", plan.limit / MIB, lab.limit().kind());
+    let mut servers: Vec<_> = servers.collect();
+    println!("each server may take {} MiB beyond its start, by {}", plan.limit / MIB, lab.limit().kind());
     let mut progress = Progress { done: 0, all: servers.len() * (plan.grid.len() + 1) };
     let (mut shown, mut grid) = (Vec::new(), Vec::new());
     for server in &servers {
         progress.step(server.name, plan.shown);
-        shown.push(lab.run(server, plan.shown, Duration::from_millis(500), Duration::from_secs(plan.seconds))?);
+        match lab.run(server, plan.shown, Duration::from_millis(500), Duration::from_secs(plan.seconds)) {
+            Ok(run) => shown.push(run),
+            Err(error) => progress.say(&format!("left out: {} ({error})", server.name)),
+        }
     }
-    for load in &plan.grid {
+    servers.retain(|server| shown.iter().any(|run| run.server == server.name));
+    for load in plan.grid.iter().filter(|load| **load != plan.shown) {
         for server in &servers {
             progress.step(server.name, *load);
-            grid.push(lab.run(server, *load, Duration::ZERO, Duration::from_secs(1))?);
+            match lab.run(server, *load, Duration::ZERO, Duration::from_secs(1)) {
+                Ok(run) => grid.push(run),
+                Err(error) => progress.say(&format!("left out: {}, {load:?} ({error})", server.name)),
+            }
         }
     }
     progress.end();
-    print!("{}", table(&rows(&shown, &grid)));
-    let write = |name: &str, content: String| {
-        println!("{}", plan.folder.join(name).display());
-        fs::write(plan.folder.join(name), content)
-    };
-    println!();
+    let write = |name: &str, content: String| fs::write(plan.folder.join(name), content);
     write("samples.csv", samples(&shown))?;
     write("runs.csv", runs(shown.iter().chain(&grid)))?;
     write("over-time.svg", over_time(plan, &shown).svg())?;
     write("by-size.svg", by_size(plan, &servers, shown.iter().chain(&grid)).svg())?;
+    // That nobody reads it is no error.
+    let files = plan.folder.display();
+    let _ = writeln!(
+        io::stdout(),
+        "{}\nin {files}: over-time.svg, by-size.svg, samples.csv, runs.csv",
+        table(&rows(&shown, &grid))
+    );
     Ok(())
 }
 
@@ -129,7 +140,7 @@ fn rows(shown: &[Run], grid: &[Run]) -> Vec<Vec<String>> {
             run.load.size.to_string(),
             number(mib(run.peak)),
             // What is below 10 KiB is hardly seen beside the rest of a program.
-            format!("{:.3}", mib(run.per_client())),
+            run.per_client().map_or("-".into(), |bytes| format!("{:.3}", mib(bytes))),
             run.served.to_string(),
             run.fate().to_owned(),
         ]
@@ -232,21 +243,6 @@ fn by_size<'a>(plan: &Plan, servers: &[Server], all: impl Iterator<Item = &'a Ru
     }
 }
 
-/// Along the most of all that were asked for as much, or less.
-fn highest(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let mut sorted = points.to_vec();
-    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut line: Vec<(f64, f64)> = Vec::new();
-    for (x, y) in sorted {
-        let most = line.last().map_or(y, |last| last.1.max(y));
-        match line.last_mut().filter(|last| last.0 == x) {
-            Some(last) => last.1 = most,
-            None => line.push((x, most)),
-        }
-    }
-    line
-}
-
 /// How far it is, on a terminal.
 struct Progress {
     done: usize,
@@ -264,6 +260,11 @@ impl Progress {
 
     fn end(&self) {
         self.show("");
+    }
+
+    fn say(&self, text: &str) {
+        self.show("");
+        eprintln!("{text}");
     }
 
     fn show(&self, text: &str) {

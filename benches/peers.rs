@@ -6,17 +6,19 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use measure::chart::{Axis, Chart, Look, Scale, Series};
+use measure::crowd::Crowd;
 use measure::load::{Case, load};
 use measure::server::{Programs, Server, end_with_us};
-use measure::table::{number, table};
-use measure::{MIB, Result, process};
+use measure::table::{median, number, table};
+use measure::{MIB, Result, file, process};
 
 mod measure;
 
@@ -92,28 +94,38 @@ fn run() -> Result<()> {
     });
     let servers: Vec<_> = servers.collect();
     let cases = CASES.map(|case| case.name);
+    for word in &only {
+        if !names.iter().chain(&cases).any(|name| name.contains(word.as_str())) {
+            return Err(format!("no server and no case has {word:?} in its name").into());
+        }
+    }
+    if servers.is_empty() {
+        return Err("there is nothing to measure".into());
+    }
     let mut rows = Vec::new();
     for case in CASES.into_iter().filter(|case| chosen(case.name, &cases)) {
         eprintln!("{}: {} s", case.name, rounds * seconds * servers.len() as u64);
         rows.extend(measure_case(case, &servers, &folder, rounds, seconds)?);
     }
-    print!("{}", table(&text(&rows)));
-    println!();
     for (name, content) in [("runs.csv", csv(&rows)), ("rates.svg", chart(&rows, rounds, seconds).svg())] {
-        println!("{}", folder.join(name).display());
         fs::write(folder.join(name), content)?;
     }
+    // That nobody reads it is no error.
+    let _ = writeln!(io::stdout(), "{}\nin {}: rates.svg, runs.csv", table(&text(&rows)), folder.display());
     Ok(())
 }
 
 fn measure_case(case: Case, servers: &[Server], folder: &Path, rounds: u64, seconds: u64) -> Result<Vec<Row>> {
-    let file = format!("{}.bin", case.size);
-    let mut content = fs::File::create(folder.join("files").join(&file))?;
-    let block: Vec<_> = (0..case.size.min(MIB)).map(|at| (at % 251) as u8).collect();
-    (0..case.size.div_ceil(MIB)).try_for_each(|_| content.write_all(&block))?;
-    drop(content);
+    let file = file(&folder.join("files"), case.size)?;
     // New ones for each case, so that its memory is its own.
-    let start = |server: &Server| server.start(&folder.join("files"), &folder.join(server.name.replace(' ', "-")));
+    let start = |server: &Server| {
+        let running = server.start(&folder.join("files"), &folder.join(server.name.replace(' ', "-")))?;
+        // Refusals are fast, and no answers.
+        match Crowd::new(running.address, &file, 1).served_within(Duration::from_secs(5)) {
+            true => Ok(running),
+            false => Err(format!("{} does not send the file", server.name).into()),
+        }
+    };
     let running = servers.iter().map(start).collect::<Result<Vec<_>>>()?;
     let mut scores: HashMap<usize, Vec<[f64; 3]>> = HashMap::new();
     let (mut peaks, mut errors) = (vec![0; servers.len()], vec![0; servers.len()]);
@@ -149,12 +161,6 @@ fn measure_case(case: Case, servers: &[Server], folder: &Path, rounds: u64, seco
         }
     };
     Ok(servers.iter().enumerate().map(row).collect())
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 fn text(rows: &[Row]) -> Vec<Vec<String>> {
@@ -214,7 +220,7 @@ fn chart(rows: &[Row], rounds: u64, seconds: u64) -> Chart {
     let series: Vec<_> = servers.iter().map(series).collect();
     let all = || series.iter().flat_map(|series| &series.points).map(|point| point.1).filter(|value| *value > 0.0);
     Chart {
-        title: "Requests answered, beside brooklet with its direct front".into(),
+        title: format!("Requests answered, beside {first}"),
         subtitle: format!(
             "Each file again and again; medians of {rounds} rounds of {seconds} s; who asks shares the processors."
         ),
@@ -225,7 +231,7 @@ fn chart(rows: &[Row], rounds: u64, seconds: u64) -> Chart {
             to: cases.len() as f64 - 0.7,
         },
         y: Axis {
-            label: "requests/s, those of brooklet = 1 (logarithmic)",
+            label: "requests/s, those of the first = 1 (logarithmic)",
             scale: Scale::Logarithmic,
             from: all().fold(0.5, f64::min) / 1.2,
             to: all().fold(2.0, f64::max) * 1.2,

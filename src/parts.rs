@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::answer::Position;
 use crate::http::range::{Selected, select};
 use crate::http::target::Target;
 use crate::http::validator::{Outcome, Validators, Version, evaluate};
@@ -46,8 +47,13 @@ pub fn precondition(request: &Request<'_>, file: &File) -> bool {
     evaluate(request, &file.0) == Outcome::Proceed
 }
 
-/// Decides what the request gets, and writes the head of that.
+/// Decides what the request gets, and writes head and body of that.
 pub fn answer(site: &Site, request: &Request<'_>, now: SystemTime, out: &mut Vec<u8>) {
     let answer = site.answer(request, now);
     send::head(out, &answer, None, None);
+    let head = out.len();
+    out.resize(head + answer.content_length.unwrap_or(0) as usize, 0);
+    let body = out.get_mut(head..).unwrap_or_default();
+    let read = answer.body.read(&mut Position::default(), body);
+    debug_assert!(read.is_ok_and(|count| count == body.len()));
 }

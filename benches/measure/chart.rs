@@ -19,13 +19,13 @@ text { font: 13px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif; fill
 .back { fill: #fff } .grid { stroke: #d8dee4 } .axis { stroke: #8c959f } .bound { stroke: #59636e; stroke-dasharray: 2 4 }
 path, line { fill: none } path { stroke-width: 2.2; stroke-linejoin: round } .strong { stroke-width: 3.6 }
 .dashed { stroke-dasharray: 7 4 } .leader { stroke-width: 1; opacity: .55 }
-.a { stroke: #c24e00 } .b { stroke: #00785a } .c { stroke: #0a58ca } .d { stroke: #8250a8 }
-.fa { fill: #c24e00 } .fb { fill: #00785a } .fc { fill: #0a58ca } .fd { fill: #8250a8 }
+.a { stroke: #c24e00 } .b { stroke: #00785a } .c { stroke: #0a58ca } .d { stroke: #7a6400 }
+.fa { fill: #c24e00 } .fb { fill: #00785a } .fc { fill: #0a58ca } .fd { fill: #7a6400 }
 @media (prefers-color-scheme: dark) {
 text { fill: #e6edf3 } .soft { fill: #9ea7b3 } .back { fill: #0d1117 } .grid { stroke: #2b323b } .axis { stroke: #656d76 }
 .bound { stroke: #9ea7b3 }
-.a { stroke: #ff8d52 } .b { stroke: #3fd0a4 } .c { stroke: #6cb2ff } .d { stroke: #cf9bf5 }
-.fa { fill: #ff8d52 } .fb { fill: #3fd0a4 } .fc { fill: #6cb2ff } .fd { fill: #cf9bf5 }
+.a { stroke: #ff8d52 } .b { stroke: #3fd0a4 } .c { stroke: #6cb2ff } .d { stroke: #e6d35a }
+.fa { fill: #ff8d52 } .fb { fill: #3fd0a4 } .fc { fill: #6cb2ff } .fd { fill: #e6d35a }
 }
 ";
 
@@ -222,6 +222,21 @@ impl Series {
     }
 }
 
+/// Along the most of all that stand here or further left.
+pub(crate) fn highest(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let mut sorted = points.to_vec();
+    sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut line: Vec<(f64, f64)> = Vec::new();
+    for (x, y) in sorted {
+        let most = line.last().map_or(y, |last| last.1.max(y));
+        match line.last_mut().filter(|last| last.0 == x) {
+            Some(last) => last.1 = most,
+            None => line.push((x, most)),
+        }
+    }
+    line
+}
+
 /// Moves what is too near to each other apart, in the same order, as little as there is room for.
 fn apart(wanted: Vec<f64>, top: f64, bottom: f64) -> Vec<f64> {
     let mut order: Vec<_> = (0..wanted.len()).collect();
@@ -291,6 +306,12 @@ mod tests {
     }
 
     #[test]
+    fn a_line_goes_along_the_highest() {
+        let points = [(10.0, 3.0), (1.0, 2.0), (10.0, 5.0), (100.0, 4.0)];
+        assert_eq!(highest(&points), [(1.0, 2.0), (10.0, 5.0), (100.0, 5.0)]);
+    }
+
+    #[test]
     fn names_do_not_overlap() {
         assert_eq!(apart(vec![50.0, 10.0, 12.0], 0.0, 100.0), [50.0, 10.0, 10.0 + LINE]);
         let names = apart(vec![99.0, 100.0, 98.0], 0.0, 100.0);
@@ -315,6 +336,9 @@ mod tests {
             assert!(svg.contains(part), "{part} in {svg}");
         }
         assert_eq!((svg.matches("<circle").count(), svg.matches("l10 10m0").count()), (2, 1));
+        // The middle of a linear axis, and of a logarithmic one.
+        assert!(svg.contains("cx=\"318.0\" cy=\"329.8\""), "{svg}");
+        assert!(svg.contains("(prefers-color-scheme: dark)") && svg.matches(">MiB</text>").count() == 2, "{svg}");
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
@@ -57,6 +57,16 @@ impl Crowd {
     /// Whether somebody has got nothing yet.
     pub(crate) fn hopes(&self) -> bool {
         self.clients.iter().any(|client| client.answer == Answer::Nothing)
+    }
+
+    /// Whether all get the file within that time.
+    pub(crate) fn served_within(mut self, time: Duration) -> bool {
+        let begun = Instant::now();
+        while self.hopes() && begun.elapsed() < time {
+            self.sip();
+            std::thread::sleep(APART);
+        }
+        self.served() == self.clients.len() && self.served() > 0
     }
 
     /// How many get the file.

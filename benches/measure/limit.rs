@@ -3,13 +3,16 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::process;
 
 pub(crate) enum Limit {
-    /// A memory cgroup of our own: the kernel kills who exceeds it.
+    /// A memory cgroup of our own: the kernel kills who takes more than that beyond its start.
     Cgroup(PathBuf),
     /// So many bytes of data beyond what a server has at its start (RLIMIT_DATA): then its allocations fail.
     Data(u64),
@@ -45,14 +48,34 @@ impl Limit {
 impl Drop for Limit {
     fn drop(&mut self) {
         if let Self::Cgroup(folder) = self {
-            // It is empty unless a server would not end; then it stays.
-            let _ = fs::remove_dir(folder);
+            made().retain(|made| made != folder);
+            remove(folder);
         }
+    }
+}
+
+/// The cgroups that were made and not removed.
+fn made() -> MutexGuard<'static, Vec<PathBuf>> {
+    static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    MADE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all cgroups.
+pub(crate) fn remove_all() {
+    made().drain(..).for_each(|folder| remove(&folder));
+}
+
+/// Removes it once nobody is in it any more; who would not end at all keeps it.
+fn remove(folder: &Path) {
+    let begun = Instant::now();
+    while fs::remove_dir(folder).is_err() && begun.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 /// Makes a cgroup, of version 2 or 1, beneath our own or at the top; none if we may not.
 fn cgroup(bytes: u64) -> Option<PathBuf> {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let top = Path::new("/sys/fs/cgroup");
     let folders = own.lines().flat_map(|line| {
@@ -67,7 +90,8 @@ fn cgroup(bytes: u64) -> Option<PathBuf> {
         }
     });
     folders.filter(|(_, file)| !file.is_empty()).find_map(|(folder, file)| {
-        let folder = folder.join(format!("measure-{}", std::process::id()));
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = folder.join(format!("measure-{}-{number}", std::process::id()));
         fs::create_dir(&folder).ok()?;
         // Only what is there is written: a cgroup without the memory controller has no such file.
         let set = |file: &str, value: &str| {
@@ -83,6 +107,7 @@ fn cgroup(bytes: u64) -> Option<PathBuf> {
         // What is swapped out would be beyond the limit. Not every kernel counts it.
         let _ = set("memory.swap.max", "0");
         let _ = set("memory.memsw.limit_in_bytes", &bytes.to_string());
+        made().push(folder.clone());
         Some(folder)
     })
 }

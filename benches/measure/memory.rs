@@ -1,8 +1,8 @@
 //! How much memory a server takes for a crowd of slow clients.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::crowd::Crowd;
 use super::limit::Limit;
 use super::server::Server;
-use super::{MIB, Result, process};
+use super::{MIB, Result, file, process};
 
 /// How often the memory is looked at.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -61,9 +61,10 @@ impl Run {
         }
     }
 
-    /// Bytes that each client costs.
-    pub(crate) fn per_client(&self) -> u64 {
-        self.peak.saturating_sub(self.rest) / self.load.clients.max(1) as u64
+    /// Bytes that each client costs, if it could bear them.
+    pub(crate) fn per_client(&self) -> Option<u64> {
+        let each = self.peak.saturating_sub(self.rest) / self.load.clients.max(1) as u64;
+        Some(each).filter(|_| !self.failed())
     }
 }
 
@@ -89,21 +90,9 @@ impl Lab {
         &self.limit
     }
 
-    /// Makes a file of so many MiB, without holes, if it is not there yet.
-    fn file(&self, size: u64) -> Result<String> {
-        let name = format!("{size}-mib");
-        let path = self.folder.join("files").join(&name);
-        if fs::metadata(&path).map_or(0, |found| found.len()) != size * MIB {
-            let mut file = fs::File::create(&path)?;
-            let block: Vec<_> = (0..MIB).map(|at| (at % 251) as u8).collect();
-            (0..size).try_for_each(|_| file.write_all(&block))?;
-        }
-        Ok(name)
-    }
-
     /// Starts the server, lets the clients come after `lead`, and holds them for so long, and until all are served.
     pub(crate) fn run(&self, server: &Server, load: Load, lead: Duration, hold: Duration) -> Result<Run> {
-        let name = self.file(load.size)?;
+        let name = file(&self.folder.join("files"), load.size * MIB)?;
         let mut running = server.start(&self.folder.join("files"), &self.folder.join("server"))?;
         let process = running.process();
         let rest = process::memory(process).ok_or("a server ends at once")?.resident;
@@ -123,7 +112,12 @@ impl Lab {
                 let _ = TcpStream::connect_timeout(&running.address, NUDGE);
             }
             thread::sleep(PACE);
-            killed = running.ended()?.is_some();
+            if let Some(status) = running.ended()? {
+                if status.signal().is_none() {
+                    return Err(format!("{} ends by itself: {status}", server.name).into());
+                }
+                killed = true;
+            }
         }
         let served = crowd.served();
         drop(crowd);
@@ -147,4 +141,19 @@ fn watch_memory(process: u32, over: &mpsc::Receiver<()>) -> (Vec<(f64, u64)>, u6
         }
     }
     (samples, peak)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_server() {
+        let load = Load { clients: 4, size: 1 };
+        let run = Run { server: "", load, samples: Vec::new(), rest: 100, peak: 500, served: 4, killed: false };
+        let fate = |run: Run| (run.fate(), run.per_client());
+        assert_eq!(fate(run.clone()), ("survives", Some(100)));
+        assert_eq!(fate(Run { served: 3, ..run.clone() }), ("serves some", None));
+        assert_eq!(fate(Run { killed: true, ..run }), ("killed", None));
+    }
 }

@@ -97,8 +97,15 @@ mod tests {
     #[test]
     fn a_process_and_what_it_starts_are_counted() {
         let own = std::process::id();
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        assert!(descendants(own).contains(&child.id()));
+        // Its child is our grandchild, and ends when its input does.
+        let mut shell = std::process::Command::new("sh");
+        let mut child = shell.args(["-c", "cat; :"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let grandchild = || descendants(child.id()).into_iter().find(|number| descendants(own).contains(number));
+        let begun = std::time::Instant::now();
+        while grandchild().is_none() && begun.elapsed() < Duration::from_secs(10) {
+            std::thread::yield_now();
+        }
+        assert!(grandchild().is_some() && descendants(own).contains(&child.id()));
         let memory = memory(own).unwrap();
         assert!(memory.resident > 1 << 20 && memory.peak >= memory.resident, "{memory:?}");
         assert!(data(own).unwrap() > 1 << 20);

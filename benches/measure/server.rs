@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Result;
+use super::{Result, limit};
 
 /// How long a server may take to begin, or to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     program: PathBuf,
-    /// `{root}`, `{port}` and `{lab}` stand for the folder that is served, the port and a folder for what it needs.
+    /// `{root}`, `{port}`, `{lab}` and `{cpus}` stand for the folder that is served, the port, a folder for what it needs and
+    /// the number of processors.
     arguments: Vec<String>,
     /// It starts a process for each connection, whose time and memory nobody can sum up behind its end.
     pub(crate) forks: bool,
@@ -37,14 +38,14 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
 }
 
-const NGINX: &str = "worker_processes 2;
+const NGINX: &str = "worker_processes {cpus};
 daemon off;
-pid {lab}/nginx.pid;
-error_log {lab}/nginx.log;
+pid \"{lab}/nginx.pid\";
+error_log \"{lab}/nginx.log\";
 events { worker_connections 8192; }
 http {
     sendfile on; tcp_nopush on; keepalive_requests 1000000; access_log off;
-    server { listen 127.0.0.1:{port} backlog=1024; root {root}; }
+    server { listen 127.0.0.1:{port} backlog=1024; root \"{root}\"; }
 }
 ";
 
@@ -52,44 +53,62 @@ const LIGHTTPD: &str = "server.port = {port}
 server.bind = \"127.0.0.1\"
 server.document-root = \"{root}\"
 server.max-keep-alive-requests = 1000000
-server.max-worker = 2
+server.max-worker = {cpus}
 server.max-fds = 16384
 mimetype.assign = (\"\" => \"application/octet-stream\")
 ";
 
 impl Server {
-    fn new(name: &'static str, program: impl Into<PathBuf>, arguments: &str) -> Self {
-        let arguments = arguments.split(' ').map(Into::into).collect();
+    fn new(name: &'static str, program: impl Into<PathBuf>, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         Self { name, program: program.into(), arguments, forks: false, configuration: None }
+    }
+
+    fn node(name: &'static str, script: &str) -> Self {
+        Self::new(
+            name,
+            "node",
+            &[&format!("{}/benches/node/{script}.js", env!("CARGO_MANIFEST_DIR")), "{root}", "{port}"],
+        )
+    }
+
+    fn brooklet(programs: &Programs, name: &'static str, front: &str, workers: &[&str]) -> Self {
+        let arguments = ["-q", "--front", front, "-p", "{port}", "{root}"];
+        Self::new(name, &programs.brooklet, &[workers, &arguments].concat())
+    }
+
+    fn direct(programs: &Programs) -> Self {
+        Self::brooklet(programs, "brooklet, direct", "direct", &[])
     }
 
     /// What the claim is about: the two servers of the note, and brooklet with each front.
     pub(crate) fn of_the_note(programs: &Programs) -> Vec<Self> {
-        let script = |name| format!("{}/benches/node/{name}.js {{root}} {{port}}", env!("CARGO_MANIFEST_DIR"));
+        let example = |name, program: &str| Self::new(name, programs.example(program), &["{root}", "127.0.0.1:{port}"]);
         vec![
-            Self::new("whole file, Node.js", "node", &script("whole")),
-            Self::new("whole file", programs.example("whole_file"), "{root} 127.0.0.1:{port}"),
-            Self::new("stream, Node.js", "node", &script("stream")),
-            Self::new("stream", programs.example("stream"), "{root} 127.0.0.1:{port}"),
+            Self::node("whole file, Node.js", "whole"),
+            example("whole file", "whole_file"),
+            Self::node("stream, Node.js", "stream"),
+            example("stream", "stream"),
             // It serves as many at once as it has workers.
-            Self::new("brooklet, tiny-http", &programs.brooklet, "-q --front tiny-http --workers 256 -p {port} {root}"),
-            Self::new("brooklet, direct", &programs.brooklet, "-q -p {port} {root}"),
+            Self::brooklet(programs, "brooklet, tiny-http", "tiny-http", &["--workers", "256"]),
+            Self::direct(programs),
         ]
     }
 
     /// brooklet with each front, and file servers that people use.
     pub(crate) fn peers(programs: &Programs) -> Vec<Self> {
-        let script = format!("{}/benches/node/stream.js {{root}} {{port}}", env!("CARGO_MANIFEST_DIR"));
         let configured = |server: Self, file| Self { configuration: Some(("configuration", file)), ..server };
+        let busybox = Self::new("busybox httpd", "busybox", &["httpd", "-f", "-p", "127.0.0.1:{port}", "-h", "{root}"]);
+        let sws = ["-a", "127.0.0.1", "-p", "{port}", "-d", "{root}", "-g", "error"];
         vec![
-            Self::new("brooklet, direct", &programs.brooklet, "-q -p {port} {root}"),
-            Self::new("brooklet, tiny-http", &programs.brooklet, "-q --front tiny-http -p {port} {root}"),
-            configured(Self::new("nginx", "nginx", "-c {lab}/configuration"), NGINX),
-            configured(Self::new("lighttpd", "lighttpd", "-D -f {lab}/configuration"), LIGHTTPD),
-            Self { forks: true, ..Self::new("busybox httpd", "busybox", "httpd -f -p 127.0.0.1:{port} -h {root}") },
-            Self::new("Node.js, stream", "node", &script),
-            Self::new("static-web-server", "static-web-server", "-a 127.0.0.1 -p {port} -d {root} -g error"),
-            Self::new("miniserve", "miniserve", "-i 127.0.0.1 -p {port} {root}"),
+            Self::direct(programs),
+            Self::brooklet(programs, "brooklet, tiny-http", "tiny-http", &[]),
+            configured(Self::new("nginx", "nginx", &["-c", "{lab}/configuration"]), NGINX),
+            configured(Self::new("lighttpd", "lighttpd", &["-D", "-f", "{lab}/configuration"]), LIGHTTPD),
+            Self { forks: true, ..busybox },
+            Self::node("Node.js, stream", "stream"),
+            Self::new("static-web-server", "static-web-server", &sws),
+            Self::new("miniserve", "miniserve", &["-i", "127.0.0.1", "-p", "{port}", "{root}"]),
         ]
     }
 
@@ -109,37 +128,48 @@ impl Server {
     /// Starts it and waits until it accepts connections. `lab` is a folder for this one alone.
     pub(crate) fn start(&self, root: &Path, lab: &Path) -> Result<Running> {
         let program = self.installed()?;
-        // Somebody else may take it before the server does; then the server says so and ends.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let fill = |text: &str| {
             text.replace("{root}", &root.to_string_lossy())
                 .replace("{port}", &address.port().to_string())
                 .replace("{lab}", &lab.to_string_lossy())
+                .replace("{cpus}", &processors.to_string())
         };
         fs::create_dir_all(lab)?;
         if let Some((file, content)) = self.configuration {
             fs::write(lab.join(file), fill(content))?;
         }
         let complaints = lab.join("stderr");
-        let mut child = Command::new(program)
-            // Some end their whole group, which must not be ours.
-            .process_group(0)
-            .args(self.arguments.iter().map(|argument| fill(argument)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&complaints)?)
-            .spawn()?;
+        let mut command = Command::new(program);
+        // What is set for the servers of this machine is not meant for these.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("BROOKLET_")) {
+            command.env_remove(name);
+        }
+        // Some end their whole group, which must not be ours.
+        command.process_group(0).env_remove("NODE_OPTIONS");
+        command.args(self.arguments.iter().map(|argument| fill(argument)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&complaints)?);
+        let mut running = {
+            // Who is told to end waits for us, and ends it.
+            let mut groups = groups();
+            let child = command.spawn()?;
+            groups.push(Pid::from_child(&child));
+            Running { child, address }
+        };
         let begun = Instant::now();
-        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-            if child.try_wait()?.is_some() || begun.elapsed() > PATIENCE {
-                end(&mut child);
+        loop {
+            let answers = TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
+            // Somebody else may have taken the port.
+            if running.ended()?.is_some() || begun.elapsed() > PATIENCE {
                 let said = fs::read_to_string(complaints).unwrap_or_default();
                 return Err(format!("{} does not begin to serve: {}", self.name, said.trim()).into());
             }
+            if answers {
+                return Ok(running);
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        groups().push(Pid::from_child(&child));
-        Ok(Running { child, address })
     }
 }
 
@@ -182,16 +212,18 @@ fn groups() -> MutexGuard<'static, Vec<Pid>> {
     GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Ends all servers when this program is told to end: they would not hear of it.
+/// Ends all servers when this program is told to end, as they would not hear of it, and leaves nothing behind.
 pub(crate) fn end_with_us() -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            for group in groups().iter() {
-                let _ = kill_process_group(*group, Signal::KILL);
-            }
-            std::process::exit(1);
+        let Some(signal) = signals.forever().next() else { return };
+        // Held to the end: nothing is started any more.
+        let groups = groups();
+        for group in groups.iter() {
+            let _ = kill_process_group(*group, Signal::KILL);
         }
+        limit::remove_all();
+        std::process::exit(128 + signal);
     });
     Ok(())
 }

@@ -38,9 +38,26 @@ pub(crate) fn number(value: f64) -> String {
     sign.to_owned() + &digits.collect::<String>() + fraction
 }
 
+/// The one in the middle; of an even number the mean of both. 0 of none.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let at = |place: usize| values.get(place).copied().unwrap_or(0.0);
+    (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_one_in_the_middle() {
+        let rows: [(&[f64], f64); 4] =
+            [(&[], 0.0), (&[3.0], 3.0), (&[9.0, 1.0, 5.0], 5.0), (&[4.0, 1.0, 9.0, 2.0], 3.0)];
+        for (values, expected) in rows {
+            assert_eq!(median(values.iter().copied()), expected, "{values:?}");
+        }
+    }
 
     #[test]
     fn a_table_lines_up() {
