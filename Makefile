@@ -33,7 +33,8 @@ check: tools ## Formatting, lints and documentation, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	@rm -rf target/bare && mkdir -p target/bare
-	@ln -s "$(CURDIR)/src" "$(CURDIR)/tests" "$(CURDIR)/benches" "$(CURDIR)/clippy.toml" target/bare && cp Cargo.lock target/bare
+	@for part in src tests benches clippy.toml; do ln -s "$(CURDIR)/$$part" target/bare; done
+	@cp Cargo.lock target/bare
 	@sed '/^brooklet = {/d' Cargo.toml > target/bare/Cargo.toml
 	cargo clippy --manifest-path target/bare/Cargo.toml --target-dir "$(TARGET)" --lib -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --all-features
