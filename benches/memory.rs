@@ -91,7 +91,7 @@ fn measure_all(plan: &Plan) -> Result<()> {
         }
     });
     let mut servers: Vec<_> = servers.collect();
-    println!("each server may take {} MiB beyond its start, by {}", plan.limit / MIB, lab.limit().kind());
+    println!("each server may take {} MiB, held by {}", plan.limit / MIB, lab.limit().kind());
     let mut progress = Progress { done: 0, all: servers.len() * (plan.grid.len() + 1) };
     let (mut shown, mut grid) = (Vec::new(), Vec::new());
     for server in &servers {

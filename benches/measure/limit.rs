@@ -7,32 +7,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::process;
 
 pub(crate) enum Limit {
     /// A memory cgroup of our own: the kernel kills who takes more than that beyond its start.
     Cgroup(PathBuf),
-    /// So many bytes of data beyond what a server has at its start (RLIMIT_DATA): then its allocations fail.
-    Data(u64),
+    /// So many resident bytes, which we look after ourselves. A limit of the address space or of the data, which the system
+    /// has everywhere, also counts what a thread has reserved for its stack and never uses.
+    Watched(u64),
 }
 
 impl Limit {
-    /// Of so many bytes: by a cgroup where we may make one, else by its data.
+    /// Of so many bytes: by a cgroup where we may make one.
     pub(crate) fn new(bytes: u64) -> Self {
-        cgroup(bytes).map_or(Self::Data(bytes), Self::Cgroup)
+        cgroup(bytes).map_or(Self::Watched(bytes), Self::Cgroup)
     }
 
     /// Puts a process under the limit, and all that it starts from now on.
     pub(crate) fn apply(&self, process: u32) -> io::Result<()> {
         match self {
             Self::Cgroup(folder) => fs::write(folder.join("cgroup.procs"), process.to_string()),
-            Self::Data(bytes) => {
-                let most = process::data(process).map(|now| now + bytes);
-                let limit = Rlimit { current: most, maximum: most };
-                prlimit(Pid::from_raw(process as i32), Resource::Data, limit)?;
-                Ok(())
+            Self::Watched(_) => Ok(()),
+        }
+    }
+
+    /// Ends the process group if it has exceeded what nobody else looks after. To be called often.
+    pub(crate) fn enforce(&self, process: u32) {
+        if let (Self::Watched(bytes), Some(memory)) = (self, process::memory(process)) {
+            if let Some(group) = Pid::from_raw(process as i32).filter(|_| memory.resident > *bytes) {
+                // It fails if it has ended by itself.
+                let _ = kill_process_group(group, Signal::KILL);
             }
         }
     }
@@ -40,7 +46,7 @@ impl Limit {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Cgroup(_) => "a memory cgroup",
-            Self::Data(_) => "a limit of its data",
+            Self::Watched(_) => "a watch",
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::crowd::Crowd;
 use super::limit::Limit;
 use super::server::Server;
@@ -81,6 +83,9 @@ impl Lab {
     }
 
     pub(crate) fn with(folder: &Path, limit: Limit) -> Result<Self> {
+        // Each client has a descriptor. If there are not enough, some are not let in.
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
         fs::create_dir_all(folder.join("files"))?;
         // A server may want the whole path.
         Ok(Self { folder: folder.canonicalize()?, limit })
@@ -112,6 +117,7 @@ impl Lab {
                 let _ = TcpStream::connect_timeout(&running.address, NUDGE);
             }
             thread::sleep(PACE);
+            self.limit.enforce(process);
             if let Some(status) = running.ended()? {
                 if status.signal().is_none() {
                     return Err(format!("{} ends by itself: {status}", server.name).into());

@@ -27,11 +27,6 @@ pub(crate) fn memory(process: u32) -> Option<Memory> {
     )
 }
 
-/// Bytes that RLIMIT_DATA counts (`VmData`), of this process alone.
-pub(crate) fn data(process: u32) -> Option<u64> {
-    Some(kib(&fs::read_to_string(format!("/proc/{process}/status")).ok()?, "VmData")? << 10)
-}
-
 /// Time on a processor that the process and its descendants have had, in user mode and in the kernel.
 pub(crate) fn processor_time(process: u32) -> Duration {
     let stats = std::iter::once(process).chain(descendants(process)).filter_map(stat);
@@ -108,7 +103,6 @@ mod tests {
         assert!(grandchild().is_some() && descendants(own).contains(&child.id()));
         let memory = memory(own).unwrap();
         assert!(memory.resident > 1 << 20 && memory.peak >= memory.resident, "{memory:?}");
-        assert!(data(own).unwrap() > 1 << 20);
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(super::memory(child.id()), None);

@@ -41,14 +41,14 @@ fn the_memory_of_who_holds_whole_files_grows_with_them_and_that_of_others_does_n
 fn who_takes_too_much_fails_at_the_limit_and_who_does_not_does_not() {
     let folder = tempfile::tempdir().unwrap();
     // What there is here, a cgroup where we may make one, and what there is everywhere.
-    for limit in [Limit::new(150 * MIB), Limit::Data(150 * MIB)] {
+    for limit in [Limit::new(150 * MIB), Limit::Watched(150 * MIB)] {
         let cgroup = if let Limit::Cgroup(folder) = &limit { Some(folder.clone()) } else { None };
         let lab = Lab::with(folder.path(), limit).unwrap();
         for server in servers() {
             let run = lab.run(&server, Load { clients: 4, size: 100 }, Duration::ZERO, HOLD).unwrap();
             let what = format!("{}: {}, {} of 4 served, {} bytes", server.name, run.fate(), run.served, run.peak);
             assert_eq!(run.failed(), server.name.starts_with("whole"), "{what}");
-            assert!(cgroup.is_none() || run.killed == run.failed(), "{what}");
+            assert_eq!(run.killed, run.failed(), "{what}");
         }
         drop(lab);
         assert!(cgroup.is_none_or(|folder| !folder.exists()), "it is left behind");
