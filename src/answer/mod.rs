@@ -227,10 +227,7 @@ impl Site {
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
         let mut answer = match self.decide(request, now) {
             Ok(answer) => answer,
-            Err(refusal) => match self.stand_in(&refusal, request, now) {
-                Some(answer) => answer,
-                None => refuse(&refusal, request, Some(&self.tree)),
-            },
+            Err(refusal) => refuse(&refusal, request, Some(&self.tree)),
         };
         // What is shared has them already.
         if answer.fields.shared.is_none() {
@@ -253,11 +250,18 @@ impl Site {
     fn decide(&self, request: &Request<'_>, now: SystemTime) -> Result<Answer, Refusal> {
         method(request)?;
         match target(request)? {
-            Some(target) if *request.method != Method::Options => match self.beneath_prefix(request, target, now)? {
-                Resource::File(held) => Ok(select_from(request, held, || self.boundary())),
-                Resource::Folder(listing) => Ok(folder(listing)),
-                Resource::Elsewhere(location) => Ok(redirect(location)),
-            },
+            Some(target) if *request.method != Method::Options => {
+                let target = match &self.rules.prefix {
+                    Some(prefix) => target.beneath(prefix).ok_or(Refusal::from(404))?,
+                    None => target,
+                };
+                match self.resource(request, &target, now) {
+                    Ok(Resource::File(held)) => Ok(select_from(request, held, || self.boundary())),
+                    Ok(Resource::Folder(listing)) => Ok(folder(listing)),
+                    Ok(Resource::Elsewhere(location)) => Ok(redirect(location)),
+                    Err(refusal) => self.stand_in(&refusal, request, now).ok_or(refusal),
+                }
+            }
             // What can be done is the same everywhere, whether there is a file or not.
             _ => Ok(self.options()),
         }
@@ -276,15 +280,6 @@ impl Site {
         }
     }
 
-    fn beneath_prefix(&self, request: &Request<'_>, target: Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
-        let Some(prefix) = &self.rules.prefix else { return self.resource(request, &target, now) };
-        let target = target.beneath(prefix).ok_or(Refusal::from(404))?;
-        match target.path.is_empty() && !target.folder {
-            true => Ok(Resource::Elsewhere(self.location(&target, b"", "/"))),
-            false => self.resource(request, &target, now),
-        }
-    }
-
     /// What the target names.
     fn resource(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
         if !self.rules.hidden && target.is_hidden() {
@@ -292,6 +287,10 @@ impl Site {
         }
         if target.folder {
             return self.folder(request, target, now);
+        }
+        if target.path.is_empty() {
+            // The prefix, without a slash behind it.
+            return Ok(Resource::Elsewhere(self.location(target, b"", "/")));
         }
         match self.file(request, &target.path, now)? {
             Sought::File(held) => match self.clean(target, now)? {

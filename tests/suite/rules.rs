@@ -340,7 +340,8 @@ fn a_variant_in_the_cache_is_neither_out_of_date_nor_taken_for_the_file_it_is() 
 
 #[test]
 fn all_addresses_begin_with_the_prefix() {
-    let rules = Rules { prefix: Some("my/docs".into()), clean_urls: true, ..Rules::default() };
+    let rules =
+        Rules { prefix: Some("my/docs".into()), clean_urls: true, spa: Some("index.html".into()), ..Rules::default() };
     check(
         &rules,
         &[
@@ -356,6 +357,8 @@ fn all_addresses_begin_with_the_prefix() {
             ("/app.js", &[], Status(404)),
             ("/my/docsapp.js", &[], Status(404)),
             ("/my/docs/../app.js", &[], Status(400)),
+            ("/my/docs/route", PAGE, Body(200, "start")),
+            ("/route", PAGE, Status(404)),
             ("/my/docs/.secret", &[], Status(404)),
         ],
     );
