@@ -164,9 +164,7 @@ impl Rules {
         }
         Ok(())
     }
-}
 
-impl Rules {
     /// The fields of every answer, by name and value: those that were asked for count before what follows from other rules.
     pub(crate) fn fields(&self) -> Vec<(String, String)> {
         let cors = self.cors.iter().flat_map(|origin| {

@@ -231,7 +231,7 @@ impl Site {
         };
         // What is shared has them already.
         if answer.fields.shared.is_none() {
-            set(&mut answer.fields.own, &self.rules.headers);
+            set_fields(&mut answer.fields.own, &self.rules.headers);
         }
         answer.to(request)
     }
@@ -241,7 +241,7 @@ impl Site {
         let path = self.rules.spa.as_ref().filter(|_| refusal.status == 404)?;
         // Named, not only let in by `*/*`: who asks for a script or a picture is told that it is not there.
         let (_, 1..) = accept::preference(request.accept.as_deref(), "text", "html")? else { return None };
-        let Ok(Sought::File(held)) = self.file(request, path.as_bytes(), now) else { return None };
+        let Ok(Sought::File(held)) = self.negotiate(request, path.as_bytes(), now) else { return None };
         let mut answer = select_from(request, held, || self.boundary());
         answer.fields.push("Vary", "Accept");
         Some(answer)
@@ -286,13 +286,13 @@ impl Site {
             return Err(Refusal::from(404));
         }
         if target.folder {
-            return self.folder(request, target, now);
+            return self.index_or_listing(request, target, now);
         }
         if target.path.is_empty() {
             // The prefix, without a slash behind it.
             return Ok(Resource::Elsewhere(self.location(target, b"", "/")));
         }
-        match self.file(request, &target.path, now)? {
+        match self.negotiate(request, &target.path, now)? {
             Sought::File(held) => match self.clean(target, now)? {
                 Some(location) => Ok(Resource::Elsewhere(location)),
                 None => Ok(Resource::File(held)),
@@ -308,11 +308,16 @@ impl Site {
     }
 
     /// What stands for a folder: its index, else its listing.
-    fn folder(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
+    fn index_or_listing(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        now: SystemTime,
+    ) -> Result<Resource, Refusal> {
         for name in &self.rules.index {
             let path = [&*target.path, target.separator(), name.as_bytes()].concat();
             // One that is there and cannot be read is no reason to show what lies beside it.
-            if let Sought::File(held) = self.file(request, &path, now)? {
+            if let Sought::File(held) = self.negotiate(request, &path, now)? {
                 return Ok(Resource::File(held));
             }
         }
@@ -326,8 +331,8 @@ impl Site {
         }
     }
 
-    /// What is at this path, in the coding that the client wants most of those that are there.
-    fn file(&self, request: &Request<'_>, path: &[u8], now: SystemTime) -> Result<Sought, Refusal> {
+    /// What is at this path, in the coding that the client wants most of those that are there (RFC 9110 section 12.1).
+    fn negotiate(&self, request: &Request<'_>, path: &[u8], now: SystemTime) -> Result<Sought, Refusal> {
         match self.seek(path, now)? {
             Sought::File(original) if !self.rules.precompressed.is_empty() => {
                 let accepted = request.accept_encoding.as_deref().unwrap_or_default();
@@ -397,7 +402,7 @@ impl Site {
         if !self.rules.clean_urls {
             return Ok(None);
         }
-        match self.file(request, &[&target.path, PAGE].concat(), now)? {
+        match self.negotiate(request, &[&target.path, PAGE].concat(), now)? {
             Sought::File(held) => Ok(Some(held)),
             _ => Ok(None),
         }
@@ -444,7 +449,7 @@ enum Sought {
 }
 
 /// Sets these fields in place of those of the same name.
-fn set(fields: &mut Vec<Field>, headers: &[(String, String)]) {
+fn set_fields(fields: &mut Vec<Field>, headers: &[(String, String)]) {
     for (name, value) in headers {
         let value = Cow::Owned(value.clone());
         match fields.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::body::Segment;
-use super::{Field, Fields, field_line, set};
+use super::{Field, Fields, field_line, set_fields};
 use crate::http::date;
 use crate::http::validator::{Validators, Version};
 use crate::rules::{Coding, Rules};
@@ -60,7 +60,7 @@ impl Representation {
         if let Some(value) = &rules.cache_control {
             fields.push(("Cache-Control".into(), value.clone().into()));
         }
-        set(&mut fields, &rules.headers);
+        set_fields(&mut fields, &rules.headers);
         Self { source: Source::File(file), version, validators, fields, lines: Box::default(), place: None }
     }
 

@@ -59,12 +59,11 @@ impl<'a> Target<'a> {
     /// What is left behind this path, which has no slashes around it; none if it does not begin with it. The path itself is no
     /// folder unless a slash stood behind it.
     pub(crate) fn beneath(self, prefix: &str) -> Option<Self> {
-        let rest = |path: &'_ [u8]| match path.strip_prefix(prefix.as_bytes())? {
-            [] => Some(path.len()),
-            [b'/', ..] => Some(prefix.len() + 1),
-            _ => None,
+        let begin = match self.path.strip_prefix(prefix.as_bytes())? {
+            [] => prefix.len(),
+            [b'/', ..] => prefix.len() + 1,
+            _ => return None,
         };
-        let begin = rest(&self.path)?;
         let path = match self.path {
             Cow::Borrowed(path) => Cow::Borrowed(path.get(begin..).unwrap_or_default()),
             Cow::Owned(mut path) => {

@@ -142,14 +142,14 @@ impl Door {
     }
 }
 
-/// What becomes of a listening socket.
-enum Then {
-    /// There may be more who wait there.
+/// What is known of those who wait at a listening socket.
+enum Backlog {
+    /// There may be more.
     More,
-    /// Nobody waits there now.
-    Wait,
+    /// There is nobody.
+    Empty,
     /// Nobody can be accepted; whoever watches tries again.
-    Pause,
+    Blocked,
 }
 
 /// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one household or host has.
@@ -168,7 +168,7 @@ impl Worker {
     pub(super) fn accept(&mut self, number: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
-        let mut then = Then::More;
+        let mut backlog = Backlog::More;
         // No more tries than that, too: an error may last.
         for _ in 0..ACCEPTS {
             match accept(listener) {
@@ -180,7 +180,7 @@ impl Worker {
                 }
                 Err(error) => match Errno::from_io_error(&error) {
                     Some(Errno::AGAIN) => {
-                        then = Then::Wait;
+                        backlog = Backlog::Empty;
                         break;
                     }
                     Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
@@ -190,7 +190,7 @@ impl Worker {
                         if !shared.door.paused.swap(true, Ordering::AcqRel) {
                             log::warn!("no connection can be accepted: {error}; trying again");
                         }
-                        then = Then::Pause;
+                        backlog = Backlog::Blocked;
                         break;
                     }
                     // The one that was to be accepted has gone, or its network (`accept(2)`).
@@ -198,13 +198,13 @@ impl Worker {
                 },
             }
         }
-        match then {
+        match backlog {
             // After a stop it would report its end for ever.
             _ if shared.stop.is_set() => {}
-            Then::More => shared.door.rearm(&shared.poller, number),
+            Backlog::More => shared.door.rearm(&shared.poller, number),
             // If it fails, whoever watches tries again.
-            Then::Wait => drop(shared.poller.arm(listener, LISTENER + number as u64, Interest::Read)),
-            Then::Pause => {}
+            Backlog::Empty => drop(shared.poller.arm(listener, LISTENER + number as u64, Interest::Read)),
+            Backlog::Blocked => {}
         }
     }
 

@@ -137,7 +137,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     let inside = || shared.connections.count().max(shared.door.inside());
     while inside() > 0 && Instant::now() < deadline {
         watcher.sweep();
-        watcher.look();
+        watcher.relieve();
         std::thread::sleep(ENDING);
     }
     match inside() {
@@ -286,7 +286,7 @@ impl Worker {
         let pause = (timeouts.into_iter().min().unwrap_or(limits::DRAIN_TIMEOUT) / 4).max(LOOK);
         let (mut swept, mut tidied) = (Instant::now(), Instant::now());
         loop {
-            let wait = if self.look() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
+            let wait = if self.relieve() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
             if shared.stop.wait(wait) {
                 return;
             }
@@ -304,7 +304,7 @@ impl Worker {
 
     /// Looks after workers that are held up; false if nothing has happened since the last time. What such a one does not come to
     /// is reported again, to others.
-    fn look(&self) -> bool {
+    fn relieve(&self) -> bool {
         let mut left = Vec::new();
         let active = self.shared.seats.look(&mut left);
         for key in left {
