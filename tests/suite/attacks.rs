@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::client::{Client, get, request};
+use crate::measure::process::processor_time;
 use crate::program::{BINARY, Program, within_reason};
 use crate::site::{Folder, noise};
 
@@ -87,16 +88,6 @@ impl Victim {
 
     fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.program.id())).expect("the program lives").count()
-    }
-
-    /// Time on a processor.
-    fn worked(&self) -> Duration {
-        let stat = self.proc("stat");
-        let (_, behind_name) = stat.rsplit_once(')').expect("a name in brackets");
-        let ticks: u64 =
-            behind_name.split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().expect("a number")).sum();
-        // USER_HZ, which is part of the interface of Linux.
-        Duration::from_millis(ticks * 10)
     }
 
     /// Holds that a request is answered, and soon.
@@ -299,9 +290,9 @@ fn a_server_with_few_descriptors_takes_fewer_connections_and_serves_on() {
     let count = served.len();
     assert!((1..40).contains(&count) && refused > 0, "{count} are served, {refused} refused");
     goes_on(&mut open, &victim.content, &mut at);
-    let worked = victim.worked();
+    let worked = processor_time(victim.program.id());
     std::thread::sleep(Duration::from_secs(1));
-    let worked = victim.worked() - worked;
+    let worked = processor_time(victim.program.id()) - worked;
     assert!(worked < Duration::from_millis(500), "{worked:?} of work in a second in which there is nothing to do");
     goes_on(&mut open, &victim.content, &mut at);
     drop(served);
@@ -323,9 +314,9 @@ fn a_server_whose_descriptors_are_used_up_waits_and_serves_on() {
     prlimit(pid, Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
     let crowd: Vec<_> = (0..50).map(|_| victim.client()).collect();
     goes_on(&mut open, &victim.content, &mut at);
-    let worked = victim.worked();
+    let worked = processor_time(victim.program.id());
     std::thread::sleep(Duration::from_secs(1));
-    let worked = victim.worked() - worked;
+    let worked = processor_time(victim.program.id()) - worked;
     assert!(worked < Duration::from_millis(500), "{worked:?} of work in a second in which there is nothing to do");
     goes_on(&mut open, &victim.content, &mut at);
     drop(crowd);

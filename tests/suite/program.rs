@@ -13,6 +13,7 @@ use brooklet::Front;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{Client, get};
+use crate::measure::process::processor_time;
 use crate::site::{Folder, NEVER};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_brooklet");
@@ -105,6 +106,15 @@ fn on_each_front(folder: &Folder) -> impl Iterator<Item = Vec<String>> {
     Front::ALL.iter().map(move |(name, _)| ["--front", name, "-p", "0", &root].map(str::to_owned).to_vec())
 }
 
+/// The program, and a client of its large file that has read nothing but the head.
+fn with_a_stalled_client(folder: &Folder, arguments: &[String]) -> (Program, Client) {
+    let mut program = Program::start(Command::new(BINARY).args(arguments));
+    let mut stalled = Client::with_small_window(program.address(&folder.root()));
+    stalled.send(get("/large"));
+    assert_eq!(stalled.receive_head().status, 200);
+    (program, stalled)
+}
+
 #[test]
 fn it_says_where_it_serves_and_a_signal_is_its_end() {
     let folder = site();
@@ -138,10 +148,7 @@ fn who_asks_twice_does_not_wait_for_the_transfers() {
     let folder = site();
     folder.file("large", vec![0; 16 << 20]);
     for arguments in on_each_front(&folder) {
-        let mut program = Program::start(Command::new(BINARY).args(&arguments));
-        let mut stalled = Client::with_small_window(program.address(&folder.root()));
-        stalled.send(get("/large"));
-        assert_eq!(stalled.receive_head().status, 200);
+        let (program, stalled) = with_a_stalled_client(&folder, &arguments);
         // Two signals, as one that comes twice may count once.
         program.signal(Signal::TERM);
         program.signal(Signal::INT);
@@ -353,21 +360,12 @@ fn a_stop_that_waits_for_a_transfer_costs_no_time_of_a_processor() {
     let folder = site();
     folder.file("large", vec![0; 16 << 20]);
     for arguments in on_each_front(&folder) {
-        let mut program = Program::start(Command::new(BINARY).args(&arguments));
-        let mut stalled = Client::with_small_window(program.address(&folder.root()));
-        stalled.send(get("/large"));
-        assert_eq!(stalled.receive_head().status, 200);
+        let (program, stalled) = with_a_stalled_client(&folder, &arguments);
         program.signal(Signal::TERM);
-        let worked = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.child.id())).expect("it runs");
-            let (_, behind_name) = stat.rsplit_once(')').expect("a name in brackets");
-            behind_name.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
-        };
-        let before = worked();
+        let before = processor_time(program.id());
         std::thread::sleep(Duration::from_secs(2));
-        let ticks = worked() - before;
-        // A hundred of them are a second.
-        assert!(ticks < 100, "{ticks} ticks in two seconds");
+        let worked = processor_time(program.id()) - before;
+        assert!(worked < Duration::from_secs(1), "{worked:?} of work in two seconds");
         drop(stalled);
         assert_eq!(program.end().0, Some(0));
     }
