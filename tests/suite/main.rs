@@ -9,7 +9,9 @@
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
 //! - `heads`: what the direct front reads by itself: requests, their bodies, and where the next one begins;
-//! - `limits`: the bounds of the direct front in connections, time and rate, and the cache of both fronts;
+//! - `order`: requests behind one another on a connection to the direct front;
+//! - `limits`: the bounds of the direct front in connections, time and rate;
+//! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `program`: the binary, its command line and its signals;
 //! - `examples`: the programs in `examples/`;
@@ -19,6 +21,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod attacks;
+mod cache;
 mod client;
 mod examples;
 mod heads;
@@ -28,6 +31,7 @@ mod listing;
 #[path = "../../benches/measure/mod.rs"]
 mod measure;
 mod memory;
+mod order;
 mod program;
 mod requests;
 mod rules;
