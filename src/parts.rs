@@ -49,7 +49,7 @@ pub fn precondition(request: &Request<'_>, file: &File) -> bool {
 
 /// Decides what the request gets, and writes head and body of that.
 pub fn answer(site: &Site, request: &Request<'_>, now: SystemTime, out: &mut Vec<u8>) {
-    let answer = site.answer(request, now);
+    let mut answer = site.answer(request, now);
     send::head(out, &answer, None, None);
     let head = out.len();
     out.resize(head + answer.content_length.unwrap_or(0) as usize, 0);

@@ -2,7 +2,8 @@
 //!
 //! A segment is some bytes or a slice of an open file, and the length of the whole is known beforehand. Any place in a body
 //! is a [`Position`], so that every body can be stopped and resumed anywhere with nothing kept in between, and a part of
-//! any body is found by passing over segments.
+//! any body is found by passing over segments. They are asked for in their order, or from the first one on again: what is
+//! made of a whole tree of folders need not remember where all of them were.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -95,46 +96,61 @@ impl Body {
 
     /// Bytes in all.
     pub fn length(&self) -> u64 {
+        fn sum<T>(segment: impl Fn(usize) -> Option<T>, length: impl Fn(T) -> u64) -> u64 {
+            (0..).map_while(segment).map(length).sum()
+        }
         match &self.0 {
+            Content::Bytes(bytes) => bytes.len() as u64,
             Content::Slice(_, range) => range.end.saturating_sub(range.start),
-            _ => (0..).map_while(|index| self.segment(index)).map(|segment| segment.length()).sum(),
+            Content::Parts(parts) => sum(|index| parts.segment(index), |segment| segment.length()),
+            Content::Listing(listing) => sum(|index| listing.segment(index), |text| text.len() as u64),
         }
     }
 
-    /// The segment of this number, none behind the last.
-    pub fn segment(&self, index: usize) -> Option<Segment<'_>> {
-        match &self.0 {
+    /// The segment of this number, none behind the last. It is asked for behind the one before it, or again, or the first one
+    /// is asked for again.
+    ///
+    /// # Errors
+    /// Those of reading a folder or of opening a file that the segment is made of.
+    pub fn segment(&mut self, index: usize) -> io::Result<Option<Segment<'_>>> {
+        Ok(match &mut self.0 {
             Content::Bytes(bytes) => (index == 0).then_some(Segment::Bytes(Cow::Borrowed(bytes))),
             Content::Slice(opened, range) => (index == 0).then(|| opened.segment(range)),
             Content::Parts(parts) => parts.segment(index),
-            Content::Listing(listing) => Some(Segment::Bytes(Cow::Owned(listing.segment(index)?))),
-        }
+            Content::Listing(listing) => listing.segment(index).map(|text| Segment::Bytes(Cow::Owned(text))),
+        })
     }
 
     /// The position so many bytes from the start; behind the end it is that of the end.
-    pub fn position(&self, at: u64) -> Position {
+    ///
+    /// # Errors
+    /// Those of [`segment`](Self::segment).
+    pub fn position(&mut self, at: u64) -> io::Result<Position> {
         let mut position = Position { segment: 0, offset: at };
-        while let Some(segment) = self.segment(position.segment) {
+        while let Some(segment) = self.segment(position.segment)? {
             if position.offset < segment.length() {
-                return position;
+                return Ok(position);
             }
             position.offset -= segment.length();
             position.segment += 1;
         }
-        Position { offset: 0, ..position }
+        Ok(Position { offset: 0, ..position })
     }
 
     /// Fills the buffer from the position on and moves the position behind what was read; 0 at the end of the body, and
     /// for an empty buffer.
     ///
     /// # Errors
-    /// Those of reading a file, and [`io::ErrorKind::UnexpectedEof`] if it is shorter by now than it was when it was
-    /// opened. Bytes read before the error are returned first; the error comes with the next call.
-    pub fn read(&self, position: &mut Position, buffer: &mut [u8]) -> io::Result<usize> {
+    /// Those of [`segment`](Self::segment) and of reading a file, and [`io::ErrorKind::UnexpectedEof`] if it is shorter by now
+    /// than it was when it was opened. Bytes read before the error are returned first; the error comes with the next call.
+    pub fn read(&mut self, position: &mut Position, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while let (Some(rest), Some(segment)) =
-            (buffer.get_mut(filled..).filter(|rest| !rest.is_empty()), self.segment(position.segment))
-        {
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let segment = match self.segment(position.segment) {
+                Ok(Some(segment)) => segment,
+                Ok(None) => break,
+                Err(error) => return if filled > 0 { Ok(filled) } else { Err(error) },
+            };
             let left = segment.length().saturating_sub(position.offset);
             if left == 0 {
                 *position = Position { segment: position.segment + 1, offset: 0 };
@@ -237,7 +253,7 @@ mod tests {
         ]
     }
 
-    fn read(body: &Body, mut position: Position, mut left: usize, step: usize) -> Vec<u8> {
+    fn read(body: &mut Body, mut position: Position, mut left: usize, step: usize) -> Vec<u8> {
         let mut out = Vec::new();
         while left > 0 {
             let mut buffer = vec![0; step.min(left)];
@@ -259,12 +275,13 @@ mod tests {
             cuts in proptest::collection::vec(any::<u64>(), 0..8),
             from in 0usize..2000, count in 0usize..2000, step in 1usize..300,
         ) {
-            for body in bodies(&content, cuts) {
-                let whole = read(&body, Position::default(), usize::MAX, 1 << 16);
+            for body in &mut bodies(&content, cuts) {
+                let whole = read(body, Position::default(), usize::MAX, 1 << 16);
                 prop_assert_eq!(whole.len() as u64, body.length());
                 let from = from.min(whole.len());
                 let until = (from + count).min(whole.len());
-                let part = read(&body, body.position(from as u64), until - from, step);
+                let begin = body.position(from as u64).unwrap();
+                let part = read(body, begin, until - from, step);
                 prop_assert_eq!(&part[..], &whole[from..until]);
             }
         }
@@ -281,7 +298,7 @@ mod tests {
         };
         let expected = "\r\n--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes 0-1/10\r\n\r\n01\
                         \r\n--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--xyz--\r\n";
-        let whole = read(&Body::parts(parts), Position::default(), usize::MAX, 7);
+        let whole = read(&mut Body::parts(parts), Position::default(), usize::MAX, 7);
         assert_eq!(String::from_utf8(whole).unwrap(), expected);
     }
 
@@ -289,7 +306,7 @@ mod tests {
     fn a_file_that_shrinks_is_an_error_behind_its_last_byte() {
         let file = file(b"0123456789");
         file.set_len(4).unwrap();
-        let body = Body::slice(file, 0..10);
+        let mut body = Body::slice(file, 0..10);
         let (mut position, mut buffer) = (Position::default(), [0; 8]);
         assert_eq!(body.read(&mut position, &mut buffer).unwrap(), 4);
         let error = body.read(&mut position, &mut buffer).unwrap_err();

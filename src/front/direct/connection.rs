@@ -322,18 +322,25 @@ impl Connection {
         log::debug!("{}: refused with {status}", self.peer);
         worker.output.clear();
         send::head(&mut worker.output, &answer, worker.clock.date(SystemTime::now()), Some("close"));
-        let left = answer.body.length();
+        let left = answer.content_length.unwrap_or(0);
         self.begin(worker, answer.body, left, Then::Linger, None)
     }
 
     /// Sends the head that stands in the worker's buffer, with as much of the body as goes along.
-    fn begin(&mut self, worker: &mut Worker, body: Body, left: u64, then: Then, record: Option<Box<Record>>) -> Step {
+    fn begin(
+        &mut self,
+        worker: &mut Worker,
+        mut body: Body,
+        left: u64,
+        then: Then,
+        record: Option<Box<Record>>,
+    ) -> Step {
         self.progress = None;
         let output = &mut worker.output;
         let head = output.len();
         let mut position = Position::default();
         if left <= SMALL && head + left as usize <= output.capacity() {
-            if let Err(error) = append(output, &body, &mut position, left) {
+            if let Err(error) = append(output, &mut body, &mut position, left) {
                 return self.end(then, record, Err(Failure::Source(error)));
             }
         }
@@ -350,7 +357,10 @@ impl Connection {
                 }
                 let behind = count.saturating_sub(head);
                 if behind < taken {
-                    position = body.position(behind as u64);
+                    position = match body.position(behind as u64) {
+                        Ok(position) => position,
+                        Err(error) => return self.end(then, record, Err(Failure::Source(error))),
+                    };
                 }
                 let head = output.get(count..head).unwrap_or_default().into();
                 let left = left - behind as u64;
@@ -532,7 +542,7 @@ impl Sending {
             self.head = self.head.get(sent.unwrap_or(0)..).unwrap_or_default().into();
             return Ok(sent);
         }
-        let segment = self.body.segment(self.position.segment);
+        let segment = self.body.segment(self.position.segment).map_err(Failure::Source)?;
         let at = self.position.offset;
         let length = segment.as_ref().map_or(0, Segment::length);
         let sent = match segment {
@@ -557,8 +567,8 @@ impl Sending {
 }
 
 /// Appends so many bytes of a body.
-fn append(output: &mut Vec<u8>, body: &Body, position: &mut Position, left: u64) -> io::Result<()> {
-    if let Some(Segment::Bytes(bytes)) = body.segment(0) {
+fn append(output: &mut Vec<u8>, body: &mut Body, position: &mut Position, left: u64) -> io::Result<()> {
+    if let Some(Segment::Bytes(bytes)) = body.segment(0)? {
         if bytes.len() as u64 == left {
             output.extend_from_slice(&bytes);
             *position = Position { segment: 1, offset: 0 };
