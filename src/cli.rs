@@ -60,14 +60,15 @@ fn command() -> Command {
     let seconds = |time: Duration| time.as_secs().to_string();
     Command::new("brooklet")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Serves a folder over HTTP. However large the file and however slow the client, a transfer costs next to no memory.")
+        .about("Serves a folder, or one file, over HTTP. However large the file and however slow the client, a transfer costs next to no memory.")
         .after_help(
             "Sizes are bytes, or have a unit: 64K, 1M. Times are seconds, or have one: 500ms, 2m, 1h.\n\
              RUST_LOG chooses what is logged in detail, e.g. RUST_LOG=brooklet=debug.\n\n\
              Examples:\n  \
              brooklet                         this folder, at http://127.0.0.1:8080\n  \
              brooklet -b :: -p 80 /srv/www    a folder, at every address of this machine\n  \
-             brooklet -p 0 -v ~/Downloads     at any free port, each request in the log",
+             brooklet -p 0 -v ~/Downloads     at any free port, each request in the log\n  \
+             brooklet -b 0.0.0.0 film.mkv     one file, for others on the network",
         )
         .disable_help_flag(true)
         .disable_version_flag(true)
@@ -75,7 +76,7 @@ fn command() -> Command {
             from(Arg::new("ROOT"), "BROOKLET_ROOT")
                 .default_value(".")
                 .value_parser(value_parser!(PathBuf))
-                .help("The folder to serve"),
+                .help("The folder to serve, or one file, which every address names then"),
         )
         .arg(
             flag("port", "BROOKLET_PORT")

@@ -15,7 +15,7 @@ use crate::rules::Rules;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The folder to be served. Default: the current one.
+    /// The folder to be served, or the one file that every address names. Default: the current folder.
     pub root: PathBuf,
     /// How it is served.
     pub rules: Rules,

@@ -56,7 +56,7 @@ impl Handle {
 pub enum Error {
     /// A value of the configuration is out of its bounds.
     Config(String),
-    /// The folder to be served cannot be opened.
+    /// What is to be served cannot be opened.
     Root(PathBuf, io::Error),
     /// An address cannot be listened at.
     Bind(SocketAddr, io::Error),

@@ -54,11 +54,13 @@ const PAGE: &[u8] = b".html";
 /// The file at the root that is sent where nothing is found, if it is there.
 const NOT_FOUND: &[u8] = b"404.html";
 
-/// A folder that is served.
+/// A folder that is served, or one file.
 ///
 /// The folder is opened once and held: what is later put in its place under the same name is not seen. Everything beneath
 /// it is looked at anew for every request, so a changed file is served changed at once, cached or not. Nothing outside is
 /// ever read, and nothing is written.
+///
+/// Of a file, which every target names, the folder is held in which it lies: a file that takes its place is seen.
 ///
 /// A `Site` is asked by any number of threads at once.
 #[derive(Debug)]
@@ -190,10 +192,10 @@ impl From<io::Error> for Refusal {
 }
 
 impl Site {
-    /// Opens the folder to be served.
+    /// Opens the folder to be served, or that of the file.
     ///
     /// # Errors
-    /// Those of `open(2)`: it is not there, is no folder, or may not be read.
+    /// Those of `open(2)`: it is not there, is neither a folder nor a file, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self {
             tree: Tree::new(root.as_ref())?,
@@ -209,6 +211,11 @@ impl Site {
     pub fn with_rules(mut self, rules: Rules) -> Self {
         self.tree.symlinks = rules.symlinks;
         let headers = rules.fields();
+        // Beside a file that is served alone nothing is looked for.
+        let rules = match self.tree.only() {
+            Some(_) => Rules { precompressed: Vec::new(), spa: None, ..rules },
+            None => rules,
+        };
         Self { rules: Rules { headers, ..rules }, ..self }
     }
 
@@ -256,7 +263,14 @@ impl Site {
                     None => target,
                 };
                 match self.resource(request, &target, now) {
-                    Ok(Resource::File(held)) => Ok(select_from(request, held, || self.boundary())),
+                    Ok(Resource::File(held)) => {
+                        let mut answer = select_from(request, held, || self.boundary());
+                        let name = || self.name(&target).filter(|_| target.asks_for("download"));
+                        if let (200 | 206, Some(name)) = (answer.status.0, name()) {
+                            answer.fields.push("Content-Disposition", escape::attachment(name));
+                        }
+                        Ok(answer)
+                    }
                     Ok(Resource::Folder(listing)) => Ok(folder(listing)),
                     Ok(Resource::Elsewhere(location)) => Ok(redirect(location)),
                     Err(refusal) => self.stand_in(&refusal, request, now).ok_or(refusal),
@@ -280,8 +294,21 @@ impl Site {
         }
     }
 
+    /// The name of the file that the target names; none for the index of a folder.
+    fn name<'a>(&'a self, target: &'a Target<'_>) -> Option<&'a [u8]> {
+        let last = || target.path.rsplit(|byte| *byte == b'/').next().filter(|_| !target.folder);
+        self.tree.only().or_else(last)
+    }
+
     /// What the target names.
     fn resource(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
+        if let Some(only) = self.tree.only() {
+            // Wherever one looks for it.
+            return match self.seek(only, now)? {
+                Sought::File(held) => Ok(Resource::File(held)),
+                _ => Err(Refusal::from(404)),
+            };
+        }
         if !self.rules.hidden && target.is_hidden() {
             return Err(Refusal::from(404));
         }

@@ -88,6 +88,12 @@ impl<'a> Target<'a> {
     pub(crate) fn parameter(&self, name: &str) -> Option<&'a str> {
         self.query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
+
+    /// Whether the query has this parameter, with a value or without.
+    pub(crate) fn asks_for(&self, name: &str) -> bool {
+        let named = |pair: &str| pair.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
+        self.query.is_some_and(|query| query.split('&').any(named))
+    }
 }
 
 /// Whether a name is a dotfile's; `top`: it stands directly below the root.
@@ -229,6 +235,7 @@ mod tests {
         assert_eq!(target.parameter("order"), Some("desc"));
         assert_eq!(target.parameter("sorted"), None);
         assert_eq!(target.parameter("ord"), None);
+        assert!(target.asks_for("sorted") && target.asks_for("sort") && !target.asks_for("sor"));
     }
 
     proptest! {

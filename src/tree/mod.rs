@@ -9,6 +9,7 @@ mod walk;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,10 +24,12 @@ use crate::rules::Symlinks;
 /// Without waiting for whoever holds the other end of a fifo, and never making a terminal ours.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// A folder that is held open, and all that lies beneath it.
+/// A folder that is held open, and all that lies beneath it; or one file in it.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: OwnedFd,
+    /// The name of the one file that there is, if the root is no folder.
+    only: Option<Box<[u8]>>,
     resolver: Resolver,
     pub(crate) symlinks: Symlinks,
 }
@@ -63,10 +66,27 @@ pub(crate) struct Entry {
 }
 
 impl Tree {
+    /// The folder, or the file, that is there now. Of a file the folder is held in which it lies, so that another file that takes
+    /// its place is seen.
     pub(crate) fn new(root: &Path) -> io::Result<Self> {
-        let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let open = |folder: &Path| {
+            rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
+        let (root, only) = match open(root) {
+            Err(rustix::io::Errno::NOTDIR) if root.is_file() => {
+                let path = root.canonicalize()?;
+                let (folder, name) = path.parent().zip(path.file_name()).ok_or(io::ErrorKind::NotFound)?;
+                (open(folder)?, Some(name.as_bytes().into()))
+            }
+            folder => (folder?, None),
+        };
         let resolver = Resolver::for_root(root.as_fd());
-        Ok(Self { root, resolver, symlinks: Symlinks::Inside })
+        Ok(Self { root, only, resolver, symlinks: Symlinks::Inside })
+    }
+
+    /// The path of the one file that there is, if the root is no folder.
+    pub(crate) fn only(&self) -> Option<&[u8]> {
+        self.only.as_deref()
     }
 
     /// Opens the file or folder at `path`: segments joined by `/`, the empty path is the root.
@@ -74,7 +94,13 @@ impl Tree {
     /// # Errors
     /// Those of `openat2(2)`; [`io::ErrorKind::NotFound`] for what is neither a regular file nor a folder.
     pub(crate) fn open(&self, path: &[u8]) -> io::Result<Found> {
-        let file = File::from(self.resolver.open(self.root.as_fd(), path, self.symlinks)?);
+        let symlinks = match self.only() {
+            // Whatever lies beside it is not served, and what a link in its place leads to is another file.
+            Some(only) if only != path => return Err(io::ErrorKind::NotFound.into()),
+            Some(_) => Symlinks::Never,
+            None => self.symlinks,
+        };
+        let file = File::from(self.resolver.open(self.root.as_fd(), path, symlinks)?);
         let metadata = file.metadata()?;
         if metadata.is_file() {
             Ok(Found::File(file, version(&metadata)))
@@ -264,7 +290,6 @@ fn since_1970(seconds: impl Into<i64>) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
 
     fn resolvers() -> Vec<Resolver> {

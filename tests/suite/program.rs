@@ -181,10 +181,11 @@ fn what_cannot_work_is_one_line_and_a_status() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap();
     let (port, in_use) = (taken.port().to_string(), taken.to_string());
-    let (root, file) = (folder.root().display().to_string(), folder.path("small").display().to_string());
+    let (root, beneath) = (folder.root().display().to_string(), folder.path("small/x").display().to_string());
     let rows: &[(&str, &[&str], i32, &str)] = &[
         ("a missing folder", &["-p", "0", "/nowhere/at/all"], 1, "/nowhere/at/all"),
-        ("a file for a folder", &["-p", "0", &file], 1, "root/small"),
+        ("neither a folder nor a file", &["-p", "0", "/dev/null"], 1, "/dev/null"),
+        ("beneath a file", &["-p", "0", &beneath], 1, "small/x"),
         ("an unknown flag", &["--nonsense"], 2, "--nonsense"),
         ("a port that is none", &["-p", "70000", &root], 2, "70000"),
         ("no workers", &["--workers", "0", &root], 2, "workers"),

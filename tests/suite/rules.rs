@@ -363,3 +363,72 @@ fn all_addresses_begin_with_the_prefix() {
         ],
     );
 }
+
+#[test]
+fn a_file_that_is_served_alone_is_what_every_address_names() {
+    let folder = coded();
+    folder.file("404.html", "not this").file("sp\u{e4} \"x\".txt", "other").link("current", "app.js");
+    for (_, front) in Front::ALL {
+        for (name, rules) in [
+            ("app.js", Rules::default()),
+            ("current", Rules { hidden: true, clean_urls: true, spa: Some("index.html".into()), ..Rules::default() }),
+            ("app.js", Rules { precompressed: CODINGS.to_vec(), prefix: Some("a".into()), ..Rules::default() }),
+        ] {
+            let prefix = rules.prefix.as_ref().map(|prefix| format!("/{prefix}")).unwrap_or_default();
+            let serving = Serving::with(Config { root: folder.path(name), rules, ..Serving::config(*front, &folder) });
+            let mut client = serving.client();
+            for target in ["/", "/app.js", "/index.html", "/404.html", "/a/b/c/", "/.secret", "/x?format=json"] {
+                let accepted = [PAGE[0], ("Accept-Encoding", "br")];
+                let answer = client.exchange(request("GET", &format!("{prefix}{target}"), &accepted));
+                let what = format!("{front:?} {name} {target}: {answer:?}");
+                assert_eq!((answer.status, answer.text()), (200, "script"), "{what}");
+                assert_eq!(answer.field("Content-Type"), Some("text/javascript; charset=utf-8"), "{what}");
+                assert_eq!((answer.field("Vary"), answer.field("Content-Disposition")), (None, None), "{what}");
+            }
+            let stored = "attachment; filename=\"app.js\"";
+            for (method, fields, status) in
+                [("GET", &[][..], 200), ("HEAD", &[], 200), ("GET", &[("Range", "bytes=1-2")], 206)]
+            {
+                let answer = client.exchange(request(method, &format!("{prefix}/?download"), fields));
+                assert_eq!((answer.status, answer.field("Content-Disposition")), (status, Some(stored)), "{answer:?}");
+            }
+            assert_eq!(client.exchange(request("GET", &format!("{prefix}/../x"), &[])).status, 400);
+        }
+        // Another file that takes its place is served, a link in its place is not, and nothing beside it.
+        let root = folder.path("app.js");
+        let serving = Serving::with(Config { root: root.clone(), ..Serving::config(*front, &folder) });
+        folder.file("new", "a new one");
+        std::fs::rename(folder.path("new"), &root).unwrap();
+        assert_eq!(serving.get("/").text(), "a new one");
+        std::fs::remove_file(&root).unwrap();
+        folder.link("app.js", "plain");
+        let gone = serving.client().exchange(request("GET", "/404.html", PAGE));
+        assert!(gone.status == 404 && !gone.text().contains("not this"), "{gone:?}");
+        std::fs::remove_file(&root).unwrap();
+        folder.file("app.js", "script");
+    }
+}
+
+#[test]
+fn what_is_to_be_stored_has_its_name() {
+    let folder = folder();
+    folder.file("sp\u{e4} \"x\".txt", "other");
+    let odd = "attachment; filename=\"sp_ _x_.txt\"; filename*=UTF-8''sp%C3%A4%20%22x%22.txt";
+    for (_, front) in Front::ALL {
+        let serving = Serving::start(*front, &folder);
+        for (target, status, expected) in [
+            ("/about.html?download", 200, Some("attachment; filename=\"about.html\"")),
+            ("/about.html?x&download=1", 200, Some("attachment; filename=\"about.html\"")),
+            ("/sp%C3%A4%20%22x%22.txt?download", 200, Some(odd)),
+            ("/about.html?downloads", 200, None),
+            ("/about.html", 200, None),
+            ("/missing?download", 404, None),
+            ("/?download", 200, None),
+        ] {
+            for _ in 0..3 {
+                let answer = serving.get(target);
+                assert_eq!((answer.status, answer.field("Content-Disposition")), (status, expected), "{target}");
+            }
+        }
+    }
+}
