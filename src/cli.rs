@@ -255,6 +255,20 @@ fn command() -> Command {
                 .default_value(defaults.min_rate.to_string())
                 .help("Ends a transfer whose client takes less in a second, averaged over the stall timeout; 0: none"),
         )
+        .arg(
+            flag("rate", "BROOKLET_RATE")
+                .value_name("SIZE")
+                .value_parser(size)
+                .default_value("0")
+                .help("What a connection is sent in a second at most, 1K or more; 0: any number"),
+        )
+        .arg(
+            flag("rate-total", "BROOKLET_RATE_TOTAL")
+                .value_name("SIZE")
+                .value_parser(size)
+                .default_value("0")
+                .help("What all connections together are sent in a second at most, 1K or more; 0: any number"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
@@ -289,7 +303,11 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "head-timeout", &mut config.head_timeout);
     set(matches, "idle-timeout", &mut config.idle_timeout);
     set(matches, "stall-timeout", &mut config.stall_timeout);
-    config.min_rate = matches.get_one::<usize>("min-rate").map_or(config.min_rate, |rate| *rate as u64);
+    for (name, place) in
+        [("min-rate", &mut config.min_rate), ("rate", &mut config.rate), ("rate-total", &mut config.rate_total)]
+    {
+        *place = matches.get_one::<usize>(name).map_or(*place, |rate| *rate as u64);
+    }
     let rules = &mut config.rules;
     rules.prefix = matches.get_one("prefix").cloned();
     rules.index = matches.get_many::<String>("index").unwrap_or_default().cloned().collect();
@@ -410,7 +428,7 @@ mod tests {
         let more = ["--buffer-size", "8k", "--idle-timeout", "1500ms", "--stall-timeout", "2m", "x y"];
         let bounds =
             ["--cache", "0", "--max-connections", "5", "--max-connections-per-client", "2", "--head-timeout", "3"];
-        let rate = ["--min-rate", "1k", "--send-buffer", "1m"];
+        let rate = ["--min-rate", "1k", "--send-buffer", "1m", "--rate", "2k", "--rate-total", "1m"];
         let pages = ["--index", "a.html,b.html", "--index", "c", "--no-listing", "--hidden", "--symlinks", "never"];
         let more_pages = [
             "--prefix",
@@ -442,6 +460,8 @@ mod tests {
             max_connections_per_client: 2,
             head_timeout: Duration::from_secs(3),
             min_rate: 1024,
+            rate: 2048,
+            rate_total: 1 << 20,
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
             rules: Rules {
@@ -490,6 +510,8 @@ mod tests {
             (&["--max-connections", "0"], "connections"),
             (&["--head-timeout", "0"], "head"),
             (&["--min-rate", "fast"], "size"),
+            (&["--rate", "1"], "rate"),
+            (&["--rate-total", "1023"], "rate"),
             (&["--idle-timeout", "0"], "idle"),
             (&["--stall-timeout", "forever"], "time"),
             (&["--stall-timeout", "25h"], "time"),

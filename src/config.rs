@@ -55,6 +55,11 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Bytes in a second that a client has to take, averaged over the stall timeout; 0: any. Default: 256. Direct front only.
     pub min_rate: u64,
+    /// Bytes in a second that a connection is sent at most, 1 KiB or more; 0, the default: any number. On the tiny-http front
+    /// for each transfer.
+    pub rate: u64,
+    /// Bytes in a second that all connections together are sent at most, 1 KiB or more; 0, the default: any number.
+    pub rate_total: u64,
     /// How long a stop waits for the transfers in flight, a day at most. Default: 10 s.
     pub drain: Duration,
 }
@@ -94,6 +99,8 @@ impl Default for Config {
             idle_timeout: limits::IDLE_TIMEOUT,
             stall_timeout: limits::STALL_TIMEOUT,
             min_rate: limits::MIN_RATE,
+            rate: 0,
+            rate_total: 0,
             drain: limits::DRAIN,
         }
     }
@@ -139,6 +146,14 @@ impl Config {
             let most = limits::CONNECTIONS_MAX;
             return Err(format!("{} connections at once: not within 1 to {most}", self.max_connections));
         }
+        for rate in [self.rate, self.rate_total] {
+            if rate != 0 && rate < limits::RATE_LEAST {
+                return Err(format!(
+                    "a rate of {rate} bytes in a second: neither 0 nor {} or more",
+                    limits::RATE_LEAST
+                ));
+            }
+        }
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
         for (name, timeout, least) in [
             ("head", self.head_timeout, second / 1000),
@@ -173,6 +188,8 @@ mod tests {
             ("head", Config { head_timeout: Duration::ZERO, ..Config::default() }),
             ("buffer", Config { buffer_size: 4095, ..Config::default() }),
             ("buffer", Config { buffer_size: (1 << 20) + 1, ..Config::default() }),
+            ("rate", Config { rate: 1023, ..Config::default() }),
+            ("rate", Config { rate_total: 1, ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),
             ("stall", Config { stall_timeout: Duration::ZERO, ..Config::default() }),

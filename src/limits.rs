@@ -50,6 +50,8 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes in a second that a client has to take, averaged over the stall timeout: less is no use to anybody.
 pub const MIN_RATE: u64 = 256;
+/// The least rate that can be asked for, in bytes in a second: below it the head of an answer is what takes its time.
+pub const RATE_LEAST: u64 = KIB as u64;
 /// How long a stop waits for the transfers in flight.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

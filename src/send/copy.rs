@@ -7,8 +7,9 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use super::pace::{Pace, Part, Share};
 use crate::answer::{Answer, Body, Position};
 use crate::http::date::Clock;
 use crate::limits::{LARGE_BUFFERS, LARGE_TURN, SMALL_BUFFER, SMALL_TURN};
@@ -68,6 +69,7 @@ pub(crate) struct Copier {
     outgoing: Outgoing,
     clock: Clock,
     pool: Arc<Pool>,
+    pace: Option<Arc<Pace>>,
 }
 
 /// Why an answer did not arrive whole.
@@ -81,7 +83,12 @@ pub(crate) enum Failure {
 
 impl Copier {
     pub(crate) fn new(pool: &Arc<Pool>) -> Self {
-        Self { outgoing: Outgoing::default(), clock: Clock::default(), pool: Arc::clone(pool) }
+        Self { outgoing: Outgoing::default(), clock: Clock::default(), pool: Arc::clone(pool), pace: None }
+    }
+
+    /// Waits before it sends, so that no more leaves than is wanted.
+    pub(crate) fn paced(self, pace: Option<Arc<Pace>>) -> Self {
+        Self { pace, ..self }
     }
 
     /// Sends head and body and flushes the writer. Returns the number of bytes.
@@ -108,6 +115,7 @@ impl Copier {
 
     fn finish(&mut self, body: Body, small: bool, to: &mut dyn Write) -> Result<u64, Failure> {
         self.outgoing.body = body;
+        self.outgoing.pace = self.pace.as_ref().map(|pace| (Arc::clone(pace), Share::new(Instant::now())));
         let sent = self.copy(small, to).and_then(|count| to.flush().map(|()| count));
         let source_failed = self.outgoing.failed;
         // The file is closed now, not with the next transfer.
@@ -122,7 +130,8 @@ impl Copier {
         }
         let pool = Arc::clone(&self.pool);
         while self.outgoing.turn == 0 {
-            count += match pool.take() {
+            // Who waits for the clock needs no large one.
+            count += match pool.take().filter(|_| self.pace.is_none()) {
                 Some(mut large) => self.copy_more(&mut large.buffer, to)?,
                 None => self.copy_some(SMALL_TURN, to)?,
             };
@@ -158,6 +167,7 @@ struct Outgoing {
     position: Position,
     /// Bytes until it pretends to be at its end, so that the buffer can be exchanged.
     turn: u64,
+    pace: Option<(Arc<Pace>, Share)>,
     failed: bool,
 }
 
@@ -166,13 +176,40 @@ impl Outgoing {
     fn clear(&mut self) {
         let mut head = std::mem::take(&mut self.head);
         head.clear();
+        if let Some((pace, share)) = &mut self.pace {
+            pace.give_back(share);
+        }
         *self = Self { head, ..Self::default() };
+    }
+
+    /// Which part of the answer comes next.
+    fn part(&self) -> Part {
+        if self.head_sent < self.head.len() { Part::Beginning } else { Part::Rest }
+    }
+
+    /// The most that is read at a time, in bytes. What begins an answer leaves in one piece, and is paid for behind it.
+    fn most(&self) -> u64 {
+        match &self.pace {
+            Some((pace, _)) if self.part() == Part::Rest => pace.portion().min(self.turn),
+            _ => self.turn,
+        }
+    }
+
+    /// Waits until so many bytes may be sent, as far as that is paced.
+    fn wait(&mut self, part: Part, bytes: usize) {
+        if let (Some((pace, share)), true) = (&mut self.pace, bytes > 0) {
+            let now = Instant::now();
+            let at = pace.ask(share, part, now);
+            std::thread::sleep(at.saturating_duration_since(now));
+            pace.sent(share, part, bytes as u64, at.max(now));
+        }
     }
 }
 
 impl Read for Outgoing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.turn).unwrap_or(usize::MAX).min(buffer.len());
+        let part = self.part();
+        let most = usize::try_from(self.most()).unwrap_or(usize::MAX).min(buffer.len());
         let (buffer, _) = buffer.split_at_mut(most);
         let count = self.head.get(self.head_sent..).unwrap_or_default().read(buffer)?;
         self.head_sent += count;
@@ -187,6 +224,7 @@ impl Read for Outgoing {
             }
         };
         self.turn -= count as u64;
+        self.wait(part, count);
         Ok(count)
     }
 }

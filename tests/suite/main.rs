@@ -10,6 +10,7 @@
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
 //! - `heads`: what the direct front reads by itself: requests, their bodies, and where the next one begins;
 //! - `order`: requests behind one another on a connection to the direct front;
+//! - `pace`: how fast answers leave;
 //! - `limits`: the bounds of the direct front in connections, time and rate;
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
@@ -32,6 +33,7 @@ mod listing;
 mod measure;
 mod memory;
 mod order;
+mod pace;
 mod program;
 mod requests;
 mod rules;

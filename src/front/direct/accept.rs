@@ -228,7 +228,7 @@ impl Worker {
             |connection: &mut Connection| if counted { connection.turn(self) } else { connection.refuse(self) };
         let next = catch_unwind(AssertUnwindSafe(|| first(&mut connection))).unwrap_or(Next::Close);
         let place = if next == Next::Close { None } else { shared.connections.reserve() };
-        let Some((number, mut hand)) = place else { return shared.count_out(&connection) };
+        let Some((number, mut hand)) = place else { return shared.count_out(&mut connection) };
         let added = shared.poller.add(connection.socket(), number.into(), Interest::Read);
         *hand = Some(connection);
         self.settle(number, hand, if added.is_ok() { next } else { Next::Close });

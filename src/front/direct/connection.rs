@@ -19,6 +19,7 @@ use crate::front::{answer_or_500, outcome};
 use crate::http::request::Request;
 use crate::limits;
 use crate::send::copy::Failure;
+use crate::send::pace::{Pace, Part, Share};
 use crate::send::{self, slice};
 
 /// Requests that a connection is answered in one turn. Who has sent more ahead waits until others had theirs.
@@ -56,6 +57,10 @@ pub(super) struct Connection {
     sent: u64,
     /// How the client does, as long as it has not acknowledged everything.
     progress: Option<Box<Progress>>,
+    /// What it may send and from when on, if that is paced.
+    share: Option<Box<Share>>,
+    /// The last moment for which an alarm was set.
+    alarm: Option<Instant>,
 }
 
 /// What a connection waits for.
@@ -119,6 +124,8 @@ pub(super) enum Next {
     Wait(Interest),
     /// It can go on, when the others had their turn.
     Yield,
+    /// It can go on at that moment.
+    Until(Instant),
     /// It waits for whoever watches.
     Rest,
     /// It is over.
@@ -148,6 +155,8 @@ impl Connection {
             partial: false,
             sent: 0,
             progress: None,
+            share: None,
+            alarm: None,
         }
     }
 
@@ -233,6 +242,40 @@ impl Connection {
         }
     }
 
+    /// Goes on if something may be sent by now, as far as that is paced.
+    fn ask(&mut self, worker: &Worker, part: Part) -> Step {
+        let Some(pace) = &worker.shared.pace else { return Ok(()) };
+        let now = Instant::now();
+        let at = pace.ask(self.share.get_or_insert_with(|| Box::new(Share::new(now))), part, now);
+        if at <= now {
+            return Ok(());
+        }
+        // Where something else has happened meanwhile, the alarm is set already.
+        match self.alarm.replace(at) {
+            Some(set) if set == at => Err(Next::Rest),
+            _ => Err(Next::Until(at)),
+        }
+    }
+
+    /// So many bytes went into the socket.
+    fn took(&mut self, worker: &Worker, part: Part, bytes: u64) {
+        self.sent += bytes;
+        if let (Some(pace), Some(share)) = (&worker.shared.pace, &mut self.share) {
+            pace.sent(share, part, bytes, Instant::now());
+        }
+    }
+
+    /// Leaves to others what it was granted and does not send any more.
+    pub(super) fn give_back(&mut self, pace: Option<&Pace>) {
+        if let (Some(pace), Some(share)) = (pace, &mut self.share) {
+            pace.give_back(share);
+        }
+    }
+
+    fn waits_for_clock(&self, now: Instant) -> bool {
+        self.share.as_ref().is_some_and(|share| share.waits(now))
+    }
+
     /// Reads a head and begins to answer it.
     fn read_head(&mut self, worker: &mut Worker, input: &mut Input) -> Step {
         let mut look = !self.partial && !input.rest().is_empty();
@@ -241,6 +284,7 @@ impl Connection {
                 match head::parse(input.rest()) {
                     Parsed::Whole(head, used) => {
                         self.partial = false;
+                        self.ask(worker, Part::Beginning)?;
                         let step = self.respond(worker, &head, input.rest().len() > used);
                         input.begin += used;
                         return step;
@@ -351,7 +395,8 @@ impl Connection {
         match slice::bytes(&self.socket, output, more || last) {
             Ok(count) => {
                 let count = count.unwrap_or(0);
-                self.sent += count as u64;
+                self.took(worker, Part::Beginning, count as u64);
+                let output = &worker.output;
                 if count == output.len() && !more {
                     return self.end(then, record, Ok(()));
                 }
@@ -373,21 +418,27 @@ impl Connection {
 
     /// Sends more of an answer, until so much is sent in all.
     fn send(&mut self, worker: &mut Worker, until: u64) -> Step {
-        let State::Sending(sending) = &mut self.state else { return Ok(()) };
-        let outcome = loop {
+        let (then, outcome) = loop {
+            let State::Sending(sending) = &mut self.state else { return Ok(()) };
             if sending.head.is_empty() && sending.left == 0 {
-                break Ok(());
+                break (sending.then, Ok(()));
             }
             if self.sent >= until {
                 return YIELD;
             }
-            match sending.some(&self.socket, until - self.sent, &mut worker.output) {
-                Ok(Some(count)) => self.sent += count as u64,
+            self.ask(worker, Part::Rest)?;
+            let granted = self.share.as_ref().map_or(u64::MAX, |share| share.granted());
+            let State::Sending(sending) = &mut self.state else { return Ok(()) };
+            match sending.some(&self.socket, (until - self.sent).min(granted), &mut worker.output) {
+                Ok(Some(count)) => self.took(worker, Part::Rest, count as u64),
                 Ok(None) => return WRITE,
-                Err(failure) => break Err(failure),
+                Err(failure) => break (sending.then, Err(failure)),
             }
         };
-        let (then, record) = (sending.then, sending.record.take());
+        let record = match &mut self.state {
+            State::Sending(sending) => sending.record.take(),
+            _ => None,
+        };
         self.end(then, record, outcome)
     }
 
@@ -505,8 +556,12 @@ impl Connection {
         Next::Close
     }
 
-    /// Whether the client acknowledges too little of what it was sent. None if it has acknowledged everything.
+    /// Whether the client acknowledges too little of what it was sent. None if it has acknowledged everything, or waits for us.
     fn is_too_slow(&mut self, worker: &Worker) -> Option<bool> {
+        if matches!(self.state, State::Sending(_)) && self.waits_for_clock(worker.now) {
+            self.progress = None;
+            return None;
+        }
         let config = &worker.shared.config;
         let demand = Demand { stall_timeout: config.stall_timeout, min_rate: config.min_rate };
         // Where nobody knows what was acknowledged, what the socket took has to do.

@@ -18,6 +18,7 @@
 //! `sendfile(2)` knows no MSG_NOSIGNAL: a program that embeds this must ignore SIGPIPE, as programs in Rust do by themselves.
 
 mod accept;
+mod alarms;
 mod connection;
 mod drain;
 mod head;
@@ -40,8 +41,10 @@ use crate::config::Config;
 use crate::front::{TIDY, pool};
 use crate::http::date::Clock;
 use crate::limits;
+use crate::send::pace::Pace;
 use crate::stop::Stop;
 use accept::{Candidates, Door};
+use alarms::Alarms;
 use connection::{Connection, Next, Spare};
 use poller::{Event, Events, Interest, Poller, WOKEN};
 use seats::{BACKLOG, LOOK, Seats};
@@ -65,6 +68,9 @@ struct Shared {
     idle: Mutex<Candidates>,
     holding: Mutex<Candidates>,
     seats: Seats,
+    /// None: everything leaves as fast as it is taken.
+    pace: Option<Pace>,
+    alarms: Alarms,
     /// The workers are to end.
     ended: AtomicBool,
 }
@@ -113,6 +119,8 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
         holding: Mutex::default(),
         door: Door::new(listeners, most, config.max_connections_per_client),
         seats: Seats::new(workers),
+        pace: Pace::new(config.rate, config.rate_total, Instant::now()),
+        alarms: Alarms::default(),
         ended: AtomicBool::new(false),
         config,
         stop,
@@ -138,6 +146,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     while inside() > 0 && Instant::now() < deadline {
         watcher.sweep();
         watcher.relieve();
+        watcher.ring();
         std::thread::sleep(ENDING);
     }
     match inside() {
@@ -154,7 +163,8 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
 
 impl Shared {
     /// Counts a connection out that is about to be closed.
-    fn count_out(&self, connection: &Connection) {
+    fn count_out(&self, connection: &mut Connection) {
+        connection.give_back(self.pace.as_ref());
         self.held.fetch_sub(connection.held(), Ordering::Relaxed);
         self.door.leave(connection.client());
     }
@@ -247,15 +257,22 @@ impl Worker {
                 connection.waits = Interest::Write;
                 poller.rearm(connection.socket(), number.into(), Interest::Write).is_ok()
             }
+            Next::Until(at) => {
+                connection.waits = Interest::Write;
+                if self.shared.alarms.set(at, number) {
+                    self.shared.stop.wake();
+                }
+                true
+            }
             Next::Rest => true,
             Next::Close => false,
         });
         if goes_on {
             return self.put_down(number, hand);
         }
-        if let Some(connection) = hand.take() {
+        if let Some(mut connection) = hand.take() {
             self.shared.poller.remove(connection.socket());
-            self.shared.count_out(&connection);
+            self.shared.count_out(&mut connection);
             drop(connection);
             // Whatever the note says, it concerns nobody any more.
             let _ = hand.put_down();
@@ -286,7 +303,10 @@ impl Worker {
         let pause = (timeouts.into_iter().min().unwrap_or(limits::DRAIN_TIMEOUT) / 4).max(LOOK);
         let (mut swept, mut tidied) = (Instant::now(), Instant::now());
         loop {
-            let wait = if self.relieve() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
+            let mut wait = if self.relieve() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
+            if let Some(next) = self.ring() {
+                wait = wait.min(next);
+            }
             if shared.stop.wait(wait) {
                 return;
             }
@@ -311,13 +331,26 @@ impl Worker {
             match key {
                 WOKEN => {}
                 LISTENER.. => self.shared.door.rearm(&self.shared.poller, (key - LISTENER) as usize),
-                number => {
-                    let called = self.shared.connections.call(number as u32);
-                    called.into_iter().for_each(|hand| self.put_down(number as u32, hand));
-                }
+                number => self.report(number as u32),
             }
         }
         active
+    }
+
+    /// Has all that there is of a connection reported again.
+    fn report(&self, number: u32) {
+        if let Some(hand) = self.shared.connections.call(number) {
+            self.put_down(number, hand);
+        }
+    }
+
+    /// Lets those go on for whom the time has come; returns how long it is until then for the next one.
+    fn ring(&self) -> Option<Duration> {
+        let (shared, now) = (&self.shared, Instant::now());
+        while let Some(number) = shared.alarms.take(now) {
+            self.report(number);
+        }
+        shared.alarms.next().map(|next| next.saturating_duration_since(now))
     }
 
     /// Ends what has lasted too long. Who is being served is passed over.

@@ -59,6 +59,7 @@ use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
 use crate::send::copy::{Copier, Failure, Pool};
+use crate::send::pace::Pace;
 use crate::stop::Stop;
 use acceptor::Acceptor;
 
@@ -91,6 +92,7 @@ struct Shared {
     config: Config,
     stop: Arc<Stop>,
     pool: Arc<Pool>,
+    pace: Option<Arc<Pace>>,
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
@@ -103,7 +105,13 @@ pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
-    let shared = Arc::new(Shared { site, pool: Pool::new(config.buffer_size), config, stop });
+    let shared = Arc::new(Shared {
+        site,
+        pool: Pool::new(config.buffer_size),
+        pace: Pace::new(config.rate, config.rate_total, Instant::now()).map(Arc::new),
+        config,
+        stop,
+    });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
@@ -136,7 +144,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
 
 /// What a worker does until the stop: it takes a request, answers it, and takes the next.
 fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
-    let mut copier = Copier::new(&shared.pool);
+    let mut copier = Copier::new(&shared.pool).paced(shared.pace.clone());
     let mut server = acceptor.server();
     loop {
         match receive(acceptor, &server, shared) {

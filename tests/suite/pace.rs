@@ -1,0 +1,120 @@
+//! How fast answers leave, if that is bounded. That it is not slower than asked for is what `send/pace` tests without a clock.
+
+use std::time::{Duration, Instant};
+
+use brooklet::{Config, Front};
+
+use crate::client::{Client, get};
+use crate::site::{Folder, NEVER, Serving, fronts, noise};
+
+const RATE: u64 = 200_000;
+/// What may leave sooner: a portion, and what a thread that was late may make up for.
+const AHEAD: Duration = Duration::from_millis(200);
+
+fn folder() -> Folder {
+    let folder = Folder::new();
+    folder.file("long", noise(5, 300_000)).file("medium", noise(6, 20_000)).file("small", "small");
+    folder.file("large", noise(7, 32 << 20));
+    folder
+}
+
+/// How long so many clients at once need until each of them has got the long file.
+fn time_of(serving: &Serving, clients: usize) -> Duration {
+    let (address, content, begun) = (serving.address, noise(5, 300_000), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| assert!(Client::connect(address).exchange(get("/long")).body == content));
+        }
+    });
+    begun.elapsed()
+}
+
+fn at_least(bytes: u64) -> Duration {
+    Duration::from_millis(bytes * 1000 / RATE) - AHEAD
+}
+
+#[test]
+fn each_transfer_has_its_rate() {
+    let folder = folder();
+    for front in fronts() {
+        let serving = Serving::with(Config { rate: RATE, ..Serving::config(front, &folder) });
+        let time = time_of(&serving, 2);
+        assert!(time >= at_least(300_000), "{time:?}");
+    }
+}
+
+#[test]
+fn all_transfers_together_have_a_rate_and_small_answers_do_not_wait_for_them() {
+    let folder = folder();
+    for front in fronts() {
+        let serving = Serving::with(Config { rate_total: RATE, ..Serving::config(front, &folder) });
+        // So much is left at any moment that each of these would last for minutes behind it.
+        let mut long: Vec<_> = (0..4).map(|_| serving.client()).collect();
+        long.iter_mut().for_each(|client| client.send(get("/large")));
+        long.iter_mut().for_each(|client| assert_eq!(client.receive_head().status, 200));
+        for _ in 0..5 {
+            assert_eq!(serving.get("/small").body, b"small");
+        }
+        drop(long);
+        let time = time_of(&serving, 2);
+        assert!(time >= at_least(600_000), "{time:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_the_clock_holds_no_worker() {
+    let folder = folder();
+    let config = Config { rate: 1024, workers: Some(1), ..Serving::config(Front::Direct, &folder) };
+    let serving = Serving::with(config);
+    let mut slow: Vec<_> = (0..20).map(|_| serving.client()).collect();
+    slow.iter_mut().for_each(|client| client.send(get("/large")));
+    slow.iter_mut().for_each(|client| assert_eq!(client.receive_head().status, 200));
+    for _ in 0..10 {
+        assert_eq!(serving.get("/small").body, b"small");
+    }
+    // And they do go on.
+    let content = noise(7, 1500);
+    slow.iter_mut().for_each(|client| assert!(client.take(1500).unwrap() == content));
+}
+
+#[test]
+fn many_small_answers_on_a_connection_are_no_faster() {
+    let folder = folder();
+    let content = noise(6, 20_000);
+    let serving = Serving::with(Config { rate: RATE, ..Serving::config(Front::Direct, &folder) });
+    let begun = Instant::now();
+    let mut client = serving.client();
+    client.send(get("/medium").repeat(16));
+    for _ in 0..16 {
+        assert!(client.receive().body == content);
+    }
+    // The last one is paid for behind it.
+    assert!(begun.elapsed() >= at_least(15 * 20_000), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn who_is_sent_little_is_not_taken_for_slow_and_who_takes_nothing_is() {
+    let folder = folder();
+    let stall_timeout = Duration::from_millis(400);
+    let paced = |rate| Config { rate, min_rate: 1 << 20, stall_timeout, ..Serving::config(Front::Direct, &folder) };
+    let serving = Serving::with(paced(8 << 10));
+    assert!(serving.get("/medium").body == noise(6, 20_000));
+    let serving = Serving::with(Config { min_rate: 0, ..paced(64 << 20) });
+    let mut standing = Client::with_small_window(serving.address);
+    standing.send(get("/large"));
+    assert_eq!(standing.receive_head().status, 200);
+    standing.until_reset();
+}
+
+#[test]
+fn a_stop_finishes_what_waits_for_the_clock() {
+    let folder = folder();
+    for front in fronts() {
+        let serving = Serving::with(Config { rate: RATE, drain: NEVER, ..Serving::config(front, &folder) });
+        let mut client = serving.client();
+        client.send(get("/long"));
+        assert_eq!(client.receive_head().status, 200);
+        serving.stop();
+        assert!(client.take(300_000).unwrap() == noise(5, 300_000));
+    }
+}
