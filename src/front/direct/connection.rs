@@ -366,7 +366,7 @@ impl Connection {
         log::debug!("{}: refused with {status}", self.peer);
         worker.output.clear();
         send::head(&mut worker.output, &answer, worker.clock.date(SystemTime::now()), Some("close"));
-        let left = answer.content_length.unwrap_or(0);
+        let left = answer.body.length();
         self.begin(worker, answer.body, left, Then::Linger, None)
     }
 
