@@ -4,6 +4,7 @@
 //! handle. Either way no check can be outrun by a rename, symbolic links work as long as they stay beneath the root, and
 //! an absolute link is refused wherever it leads; unless [`Symlinks`] say otherwise.
 
+mod folder;
 mod walk;
 
 use std::fs::{File, Metadata};
@@ -14,12 +15,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use rustix::io::Errno;
 
 use crate::http::validator::Version;
 use crate::rules::Symlinks;
+pub(crate) use folder::Reader;
 
 /// Without waiting for whoever holds the other end of a fifo, and never making a terminal ours.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -148,29 +150,23 @@ impl Tree {
         mut visit: impl FnMut(&[u8], Entry) -> bool,
         wanted: impl Fn(&[u8]) -> bool,
     ) -> io::Result<()> {
-        for found in Dir::read_from(folder)? {
-            let found = found?;
-            let name = found.file_name().to_bytes();
-            if matches!(name, b"." | b"..") || !wanted(name) {
-                continue;
-            }
-            let Ok(stat) = rustix::fs::statat(folder, found.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
-            let entry = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => Entry { folder: true, length: 0, modified: since_1970(stat.st_mtime) },
-                FileType::RegularFile => {
-                    Entry { folder: false, length: stat.st_size.unsigned_abs(), modified: since_1970(stat.st_mtime) }
-                }
-                FileType::Symlink => match self.behind_link(path, name) {
-                    Some(entry) => entry,
-                    None => continue,
-                },
-                _ => continue,
-            };
-            if !visit(name, entry) {
-                break;
-            }
+        let mut reader = Reader::new(folder.try_clone()?)?;
+        reader.all(|name| match wanted(name).then(|| self.entry(folder, path, name)).flatten() {
+            Some(entry) => visit(name, entry),
+            None => true,
+        })
+    }
+
+    /// What is under this name in an open folder at `path`; none if [`open`](Self::open) would not find it.
+    pub(crate) fn entry(&self, folder: &File, path: &[u8], name: &[u8]) -> Option<Entry> {
+        let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let modified = since_1970(stat.st_mtime);
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Some(Entry { folder: true, length: 0, modified }),
+            FileType::RegularFile => Some(Entry { folder: false, length: stat.st_size.unsigned_abs(), modified }),
+            FileType::Symlink => self.behind_link(path, name),
+            _ => None,
         }
-        Ok(())
     }
 
     fn behind_link(&self, path: &[u8], name: &[u8]) -> Option<Entry> {
