@@ -89,6 +89,21 @@ pub const LISTINGS_HELD: usize = 400_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
 pub const LISTING_ROWS: usize = 32;
 
+/// Folders that are sent as archives at once; who would like another one is asked to come again (503). Each holds three
+/// descriptors and the names below.
+pub const ARCHIVES: usize = 16;
+/// Folders that are walked at once for the length and the tag of an archive: each keeps a worker busy.
+pub const ARCHIVE_WALKS: usize = 2;
+/// Those who wait for such a walk to end, and how long. More are asked to come again (503).
+pub const ARCHIVE_WAITS: usize = 4;
+/// See [`ARCHIVE_WAITS`].
+pub const ARCHIVE_WAIT: Duration = Duration::from_secs(10);
+/// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at. A folder of more is read
+/// again for each so many.
+pub const ARCHIVE_NAMES: usize = 256 * KIB;
+/// Bytes of names that it holds of each folder on the way there.
+pub const ARCHIVE_NAMES_ABOVE: usize = 16 * KIB;
+
 /// Bytes of a request body that nobody asked for that are read and thrown away, so that the connection can be used again.
 pub const DRAINED: usize = 64 * KIB;
 /// How long that may take, and how long a connection that is being closed is read until the client has read its answer.

@@ -32,6 +32,9 @@ pub struct Rules {
     /// Whether pages are isolated from those of other origins, which browsers ask for before they give them shared memory
     /// between threads (`SharedArrayBuffer`). What such a page embeds must allow it. Default: false.
     pub isolate: bool,
+    /// Whether `/folder/?archive=tar` is the folder as one download: all that lies beneath it, made while it is sent, with a length
+    /// and an entity tag, so that it can be resumed. Each request for one looks at every file of the folder. Default: false.
+    pub archive: bool,
     /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
     pub headers: Vec<(String, String)>,
 }
@@ -99,6 +102,7 @@ impl Default for Rules {
             cache_control: None,
             cors: None,
             isolate: false,
+            archive: false,
             headers: Vec::new(),
         }
     }

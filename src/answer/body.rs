@@ -11,6 +11,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
+use super::archive::Archive;
 use super::listing::Listing;
 use super::representation::Opened;
 
@@ -60,6 +61,7 @@ enum Content {
     Slice(Opened, Range<u64>),
     Parts(Box<Parts>),
     Listing(Box<Listing>),
+    Archive(Box<Archive>),
 }
 
 impl Default for Body {
@@ -94,6 +96,10 @@ impl Body {
         Self(Content::Listing(Box::new(listing)))
     }
 
+    pub(super) fn archive(archive: Archive) -> Self {
+        Self(Content::Archive(Box::new(archive)))
+    }
+
     /// Bytes in all.
     pub fn length(&self) -> u64 {
         fn sum<T>(segment: impl Fn(usize) -> Option<T>, length: impl Fn(T) -> u64) -> u64 {
@@ -103,6 +109,7 @@ impl Body {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::Slice(_, range) => range.end.saturating_sub(range.start),
             Content::Parts(parts) => sum(|index| parts.segment(index), |segment| segment.length()),
+            Content::Archive(archive) => archive.selected(),
             Content::Listing(listing) => sum(|index| listing.segment(index), |text| text.len() as u64),
         }
     }
@@ -117,6 +124,7 @@ impl Body {
             Content::Bytes(bytes) => (index == 0).then_some(Segment::Bytes(Cow::Borrowed(bytes))),
             Content::Slice(opened, range) => (index == 0).then(|| opened.segment(range)),
             Content::Parts(parts) => parts.segment(index),
+            Content::Archive(archive) => archive.segment(index)?,
             Content::Listing(listing) => listing.segment(index).map(|text| Segment::Bytes(Cow::Owned(text))),
         })
     }

@@ -9,11 +9,13 @@
 //!
 //! A refusal becomes a page in one place, `refuse`.
 
+mod archive;
 mod body;
 mod cache;
 mod listing;
 mod page;
 mod representation;
+mod tar;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -28,6 +30,7 @@ use std::time::SystemTime;
 use rustix::io::Errno;
 use tiny_http::{Method, StatusCode};
 
+use archive::{Archive, Archives, Folder};
 pub(crate) use body::shortened;
 pub use body::{Body, Position, Segment};
 use body::{Parts, content_range};
@@ -38,7 +41,7 @@ use representation::{Held, Representation};
 use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::Target;
-use crate::http::validator::{Outcome, evaluate, range_applies};
+use crate::http::validator::{Outcome, Validators, evaluate, range_applies};
 use crate::http::{accept, escape, media_type};
 use crate::rules::{Coding, Rules};
 use crate::tree::{Found, Tree};
@@ -65,7 +68,7 @@ const NOT_FOUND: &[u8] = b"404.html";
 /// A `Site` is asked by any number of threads at once.
 #[derive(Debug)]
 pub struct Site {
-    tree: Tree,
+    tree: Arc<Tree>,
     /// Its `headers` are the fields of every answer.
     rules: Rules,
     cache: Cache,
@@ -74,6 +77,7 @@ pub struct Site {
     boundaries: AtomicU64,
     /// Entries of the listings that are being sent.
     listed: Arc<AtomicUsize>,
+    archives: Archives,
 }
 
 /// A decision: what a client is to be sent, as plain data.
@@ -198,18 +202,22 @@ impl Site {
     /// Those of `open(2)`: it is not there, is neither a folder nor a file, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self {
-            tree: Tree::new(root.as_ref())?,
+            tree: Arc::new(Tree::new(root.as_ref())?),
             rules: Rules::default(),
             cache: Cache::new(0),
             seed: RandomState::new(),
             boundaries: AtomicU64::new(0),
             listed: Arc::default(),
+            archives: Archives::default(),
         })
     }
 
     /// Answers by these rules, which are taken as they are: [`Rules::validate`] tells whether they can work.
     pub fn with_rules(mut self, rules: Rules) -> Self {
-        self.tree.symlinks = rules.symlinks;
+        // Nothing has been answered yet that would hold it.
+        if let Some(tree) = Arc::get_mut(&mut self.tree) {
+            tree.symlinks = rules.symlinks;
+        }
         let headers = rules.fields();
         // Beside a file that is served alone nothing is looked for.
         let rules = match self.tree.only() {
@@ -273,6 +281,7 @@ impl Site {
                     }
                     Ok(Resource::Folder(listing)) => Ok(folder(listing)),
                     Ok(Resource::Elsewhere(location)) => Ok(redirect(location)),
+                    Ok(Resource::Archive(answer)) => Ok(*answer),
                     Err(refusal) => self.stand_in(&refusal, request, now).ok_or(refusal),
                 }
             }
@@ -313,7 +322,12 @@ impl Site {
             return Err(Refusal::from(404));
         }
         if target.folder {
-            return self.index_or_listing(request, target, now);
+            return match target.parameter("archive").filter(|_| self.rules.archive) {
+                Some("tar") => Ok(Resource::Archive(Box::new(self.archive(request, target, now)?))),
+                // There is no other kind.
+                Some(_) => Err(Refusal::from(400)),
+                None => self.index_or_listing(request, target, now),
+            };
         }
         if target.path.is_empty() {
             // The prefix, without a slash behind it.
@@ -356,6 +370,47 @@ impl Site {
             // `/file/` names a folder, and there is none.
             _ => Err(Refusal::from(404)),
         }
+    }
+
+    /// The folder as a tar.
+    fn archive(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Answer, Refusal> {
+        let Found::Folder(folder) = self.tree.open(&target.path)? else { return Err(Refusal::from(404)) };
+        let name = match target.path.rsplit(|byte| *byte == b'/').next() {
+            // What the root is called, a client need not know, and replicas may call it differently.
+            None | Some(b"") => b"files",
+            Some(name) => name,
+        };
+        let folder = Folder {
+            tree: Arc::clone(&self.tree),
+            folder: Arc::new(folder),
+            name: name.into(),
+            top: target.path.is_empty(),
+            hidden: self.rules.hidden,
+        };
+        let walking = self.archives.walk().ok_or(Refusal::from(503))?;
+        let mut archive = Archive::new(folder, now, &walking)?.ok_or(Refusal::from(503))?;
+        let validators = archive.validators();
+        let fresh = |answer: Answer| answer.with("ETag", validators.etag.to_string()).with("Cache-Control", "no-cache");
+        let range = match wanted(request, &validators, archive.length()) {
+            Wanted::Nothing => return Ok(fresh(Answer::without_content(304))),
+            Wanted::Refusal(refusal) => return Ok(fresh(refuse(&refusal, request, None))),
+            Wanted::Ranges(ranges) => <[_; 1]>::try_from(ranges).ok().map(|[range]| range),
+            Wanted::Whole => None,
+        };
+        let content_range = range.as_ref().map(|range| content_range(range, archive.length()));
+        if let Some(range) = range {
+            archive.select(range, &walking)?;
+        }
+        let status = if content_range.is_some() { 206 } else { 200 };
+        let mut answer = fresh(Answer::new(status, Body::archive(archive)))
+            .with("Content-Type", "application/x-tar")
+            .with("X-Content-Type-Options", "nosniff")
+            .with("Accept-Ranges", "bytes")
+            .with("Content-Disposition", escape::attachment(&[name, b".tar"].concat()));
+        if let Some(content_range) = content_range {
+            answer.fields.push("Content-Range", content_range);
+        }
+        Ok(answer)
     }
 
     /// What is at this path, in the coding that the client wants most of those that are there (RFC 9110 section 12.1).
@@ -492,6 +547,8 @@ enum Resource {
     Folder(Listing),
     /// It has this address.
     Elsewhere(String),
+    /// A folder as one download.
+    Archive(Box<Answer>),
 }
 
 fn method(request: &Request<'_>) -> Result<(), Refusal> {
@@ -520,35 +577,52 @@ fn target<'a>(request: &Request<'a>) -> Result<Option<Target<'a>>, Refusal> {
     Target::parse(request.target).map(Some).map_err(|_| Refusal::from(400))
 }
 
+/// What of a representation a client is to have.
+enum Wanted {
+    Whole,
+    /// These bytes, none of them twice.
+    Ranges(Vec<std::ops::Range<u64>>),
+    /// It has it already.
+    Nothing,
+    Refusal(Refusal),
+}
+
+fn wanted(request: &Request<'_>, validators: &Validators, length: u64) -> Wanted {
+    match evaluate(request, validators) {
+        Outcome::Failed => return Wanted::Refusal(Refusal::from(412)),
+        Outcome::NotModified => return Wanted::Nothing,
+        Outcome::Proceed => {}
+    }
+    // Range is defined for GET alone (RFC 9110 section 14.2).
+    let selected = match request.range.as_deref() {
+        Some(range) if *request.method == Method::Get && range_applies(request, validators) => select(range, length),
+        _ => Selected::Whole,
+    };
+    match selected {
+        Selected::Whole => Wanted::Whole,
+        Selected::Ranges(ranges) => Wanted::Ranges(ranges),
+        Selected::Unsatisfiable => {
+            let field = Some(("Content-Range".into(), format!("bytes */{length}").into()));
+            Wanted::Refusal(Refusal { status: 416, field })
+        }
+    }
+}
+
 /// The answer with a file, or with what of it the client has not yet.
 fn select_from(request: &Request<'_>, held: Held, boundary: impl Fn() -> String) -> Answer {
     let validated = |mut answer: Answer| {
         answer.fields.own.extend(held.validating());
         answer
     };
-    match evaluate(request, &held.validators) {
-        Outcome::Failed => return validated(refuse(&Refusal::from(412), request, None)),
-        Outcome::NotModified => return validated(Answer::without_content(304)),
-        Outcome::Proceed => {}
-    }
     let length = held.version.length;
-    // Range is defined for GET alone (RFC 9110 section 14.2).
-    let selected = match request.range.as_deref() {
-        Some(range) if *request.method == Method::Get && range_applies(request, &held.validators) => {
-            select(range, length)
-        }
-        _ => Selected::Whole,
-    };
-    let ranges = match selected {
-        Selected::Whole => {
+    let ranges = match wanted(request, &held.validators, length) {
+        Wanted::Nothing => return validated(Answer::without_content(304)),
+        Wanted::Refusal(refusal) => return validated(refuse(&refusal, request, None)),
+        Wanted::Whole => {
             let (opened, fields) = held.into_parts();
             return Answer { fields, ..Answer::new(200, Body::opened(opened, 0..length)) };
         }
-        Selected::Unsatisfiable => {
-            let field = Some(("Content-Range".into(), format!("bytes */{length}").into()));
-            return validated(refuse(&Refusal { status: 416, field }, request, None));
-        }
-        Selected::Ranges(ranges) => ranges,
+        Wanted::Ranges(ranges) => ranges,
     };
     let mut own = held.fields.clone();
     let (opened, _) = held.into_parts();

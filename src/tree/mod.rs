@@ -102,7 +102,19 @@ impl Tree {
             Some(_) => Symlinks::Never,
             None => self.symlinks,
         };
-        let file = File::from(self.resolver.open(self.root.as_fd(), path, symlinks)?);
+        self.open_from(self.root.as_fd(), path, symlinks)
+    }
+
+    /// Opens the file or folder at `path` beneath an open folder, with no symbolic link on the way.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub(crate) fn open_beneath(&self, folder: &File, path: &[u8]) -> io::Result<Found> {
+        self.open_from(folder.as_fd(), path, Symlinks::Never)
+    }
+
+    fn open_from(&self, folder: BorrowedFd<'_>, path: &[u8], symlinks: Symlinks) -> io::Result<Found> {
+        let file = File::from(self.resolver.open(folder, path, symlinks)?);
         let metadata = file.metadata()?;
         if metadata.is_file() {
             Ok(Found::File(file, version(&metadata)))
@@ -165,6 +177,20 @@ impl Tree {
             FileType::Directory => Some(Entry { folder: true, length: 0, modified }),
             FileType::RegularFile => Some(Entry { folder: false, length: stat.st_size.unsigned_abs(), modified }),
             FileType::Symlink => self.behind_link(path, name),
+            _ => None,
+        }
+    }
+
+    /// The version of what is under this name in an open folder, and whether that is a folder. None if it is neither a folder nor
+    /// a file, as a symbolic link is, or may not be read.
+    pub(crate) fn version_in(&self, folder: &File, name: &[u8]) -> Option<(bool, Version)> {
+        let (kind, version) = look(folder.as_fd(), name)?;
+        // Kernels before 5.8 cannot say it for the user that counts; then opening it will.
+        let access = rustix::fs::accessat(folder, name, rustix::fs::Access::READ_OK, AtFlags::EACCESS);
+        match kind {
+            _ if access == Err(rustix::io::Errno::ACCESS) => None,
+            FileType::Directory => Some((true, version)),
+            FileType::RegularFile => Some((false, version)),
             _ => None,
         }
     }
@@ -263,6 +289,11 @@ fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
         changed: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
     };
     Some((FileType::from_raw_mode(stat.st_mode), version))
+}
+
+/// The version of an open file.
+pub(crate) fn version_of(file: &File) -> io::Result<Version> {
+    file.metadata().map(|metadata| version(&metadata))
 }
 
 fn version(metadata: &Metadata) -> Version {

@@ -6,6 +6,7 @@
 //! - `requests`: one request, one answer: tables of named rows through one function;
 //! - `rules`: what can be chosen about the pages of a site, and its fields;
 //! - `listing`: folders without an index, as a page and as JSON;
+//! - `archive`: a folder as one download;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
 //! - `heads`: what the direct front reads by itself: requests, their bodies, and where the next one begins;
@@ -21,6 +22,7 @@
 // The helpers of tests are tests, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod archive;
 mod attacks;
 mod cache;
 mod client;

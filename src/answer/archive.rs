@@ -1,0 +1,415 @@
+//! A folder as one download: all that lies beneath it as a tar, made while it is sent.
+//!
+//! The folder is walked twice, in the same order. The first walk opens no file: it tells the length of the archive to the
+//! byte, and its entity tag, which is made of the names, sizes and times of all that is in it. The second one is the body. A part
+//! of an archive is found by walking up to it. What is held is the path that the walk is at and a bounded number of names,
+//! however many files there are and however large they are.
+//!
+//! What has changed between the two walks, or while it is sent, is an error of the body: so nobody takes a mixture of two
+//! versions for one, and the next attempt gets another tag.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::mem;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::body::Segment;
+use super::tar::{self, Member};
+use crate::http::target::{is_hidden, is_reachable};
+use crate::http::validator::{EntityTag, Validators, Version};
+use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_ABOVE, ARCHIVE_WAIT, ARCHIVE_WAITS, ARCHIVE_WALKS, ARCHIVES};
+use crate::tree::{Found, Reader, Tree};
+
+/// A folder as a tar, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Archive {
+    folder: Folder,
+    /// What the first walk has come to.
+    summary: Summary,
+    /// What of the archive is sent.
+    range: Range<u64>,
+    walk: Walk,
+    /// Bytes of the archive before the piece that is next.
+    at: u64,
+    /// What follows the header that was given last: a file, and the zeros behind it.
+    content: Option<(Box<[u8]>, Version)>,
+    padding: usize,
+    /// The number of the segment in `piece`, counted from 1.
+    number: usize,
+    piece: Piece,
+    /// An error is one for good: behind it the walk is somewhere else.
+    broken: bool,
+    /// Archives that are being sent, this one included.
+    _place: Place,
+}
+
+/// What an archive is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    pub(super) tree: Arc<Tree>,
+    pub(super) folder: Arc<File>,
+    /// What all paths in the archive begin with, without a slash.
+    pub(super) name: Box<[u8]>,
+    /// Whether it is the root of what is served.
+    pub(super) top: bool,
+    /// Whether dotfiles are in it.
+    pub(super) hidden: bool,
+}
+
+/// What is known of an archive before it is made.
+#[derive(Debug)]
+struct Summary {
+    length: u64,
+    /// Of names, sizes and times.
+    hash: u64,
+    /// The last time at which something of it changed.
+    changed: i128,
+    weak: bool,
+}
+
+/// What is sent next.
+#[derive(Debug)]
+enum Piece {
+    None,
+    Bytes(Vec<u8>),
+    Slice { file: File, version: Version, range: Range<u64> },
+}
+
+/// How many archives there may be at the same time.
+#[derive(Debug, Default)]
+pub(super) struct Archives {
+    sent: Arc<AtomicUsize>,
+    walks: Mutex<Walks>,
+    over: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Walks {
+    running: usize,
+    waiting: usize,
+}
+
+/// Leave to walk through a folder.
+#[derive(Debug)]
+pub(super) struct Walking<'a>(&'a Archives);
+
+impl Archives {
+    /// Waits for leave to walk through a folder. None if too many do.
+    pub(super) fn walk(&self) -> Option<Walking<'_>> {
+        let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
+        if walks.running >= ARCHIVE_WALKS {
+            if walks.waiting >= ARCHIVE_WAITS {
+                return None;
+            }
+            walks.waiting += 1;
+            let full = |walks: &mut Walks| walks.running >= ARCHIVE_WALKS;
+            let waited = self.over.wait_timeout_while(walks, ARCHIVE_WAIT, full);
+            walks = waited.unwrap_or_else(PoisonError::into_inner).0;
+            walks.waiting -= 1;
+            if walks.running >= ARCHIVE_WALKS {
+                return None;
+            }
+        }
+        walks.running += 1;
+        Some(Walking(self))
+    }
+
+    fn place(&self) -> Option<Place> {
+        let more = |count| (count < ARCHIVES).then_some(count + 1);
+        self.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Place(Arc::clone(&self.sent)))
+    }
+}
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        self.0.walks.lock().unwrap_or_else(PoisonError::into_inner).running -= 1;
+        self.0.over.notify_one();
+    }
+}
+
+/// A place among the archives that are sent at the same time.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Archive {
+    /// Walks through the folder. None if too many archives are being sent.
+    ///
+    /// # Errors
+    /// Those of reading a folder. What cannot be opened is left out.
+    pub(super) fn new(folder: Folder, now: SystemTime, walking: &Walking<'_>) -> io::Result<Option<Self>> {
+        let Some(place) = walking.0.place() else { return Ok(None) };
+        let mut walk = Walk::new(&folder)?;
+        let mut summary = Summary { length: tar::END.len() as u64, hash: 0, changed: i128::MIN, weak: false };
+        let mut header = Vec::new();
+        while let Some((length, version)) = walk.next(&folder)? {
+            header.clear();
+            tar::header(&mut header, &Member { path: &walk.path, length, modified: version.modified });
+            let content = length.unwrap_or(0);
+            let bytes = header.len() as u64 + tar::padding(content) as u64;
+            summary.length = summary.length.saturating_add(bytes).saturating_add(content);
+            summary.changed = summary.changed.max(version.changed);
+            summary.weak |= Validators::new(&version, now).etag.weak;
+        }
+        summary.hash = walk.hash.finish();
+        Ok(Some(Self {
+            walk: Walk::new(&folder)?,
+            range: 0..summary.length,
+            at: 0,
+            content: None,
+            padding: 0,
+            number: 0,
+            piece: Piece::None,
+            broken: false,
+            _place: place,
+            folder,
+            summary,
+        }))
+    }
+
+    /// Bytes of the whole.
+    pub(super) fn length(&self) -> u64 {
+        self.summary.length
+    }
+
+    pub(super) fn validators(&self) -> Validators {
+        let opaque = format!("{:x}-{:016x}-tar", self.summary.length, self.summary.hash);
+        Validators { etag: EntityTag { opaque, weak: self.summary.weak }, last_modified: None }
+    }
+
+    /// Only these bytes of it, to the first of which it goes.
+    pub(super) fn select(&mut self, range: Range<u64>, _: &Walking<'_>) -> io::Result<()> {
+        self.range = range;
+        self.segment(0).map(drop)
+    }
+
+    /// Bytes that are sent.
+    pub(super) fn selected(&self) -> u64 {
+        self.range.end.saturating_sub(self.range.start)
+    }
+
+    pub(super) fn segment(&mut self, index: usize) -> io::Result<Option<Segment<'_>>> {
+        if self.broken {
+            return Err(changed());
+        }
+        if index + 1 < self.number {
+            (self.walk, self.at) = (Walk::new(&self.folder)?, 0);
+            (self.content, self.padding, self.number, self.piece) = (None, 0, 0, Piece::None);
+        }
+        while self.number <= index {
+            self.broken = true;
+            self.advance()?;
+            self.broken = false;
+            self.number += 1;
+        }
+        Ok(match &self.piece {
+            Piece::None => None,
+            Piece::Bytes(bytes) => Some(Segment::Bytes(bytes.into())),
+            Piece::Slice { file, range, .. } => {
+                Some(Segment::Slice { file, offset: range.start, length: range.end - range.start })
+            }
+        })
+    }
+
+    /// Goes on to the next piece that something is sent of.
+    fn advance(&mut self) -> io::Result<()> {
+        if let Piece::Slice { file, version, .. } = mem::replace(&mut self.piece, Piece::None) {
+            // What was sent is what was there all the time.
+            is_same(&crate::tree::version_of(&file)?, &version)?;
+        }
+        while self.at < self.range.end {
+            if let Some((name, version)) = self.content.take() {
+                let range = self.go_on(version.length)?;
+                if !range.is_empty() {
+                    let Found::File(file, opened) = self.walk.open(&self.folder, &name)? else { return Err(changed()) };
+                    is_same(&opened, &version)?;
+                    self.piece = Piece::Slice { file, version, range };
+                    return Ok(());
+                }
+                continue;
+            }
+            let mut bytes = vec![0; mem::take(&mut self.padding)];
+            match self.walk.next(&self.folder)? {
+                Some((_, version)) if version.changed > self.summary.changed => return Err(changed()),
+                Some((length, version)) => {
+                    let member = Member { path: &self.walk.path, length, modified: version.modified };
+                    tar::header(&mut bytes, &member);
+                    if let Some(length @ 1..) = length {
+                        self.content = Some((self.walk.name.clone(), version));
+                        self.padding = tar::padding(length);
+                    }
+                }
+                None if self.walk.hash.finish() == self.summary.hash => bytes.extend_from_slice(&tar::END),
+                // Some of what was sent was not what the tag says, so the end must not come.
+                None => return Err(changed()),
+            }
+            let range = self.go_on(bytes.len() as u64)?;
+            if !range.is_empty() {
+                bytes.truncate(range.end as usize);
+                bytes.drain(..range.start as usize);
+                self.piece = Piece::Bytes(bytes);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on by so many bytes; tells which of them are sent. Where the end was to be nothing else may be.
+    fn go_on(&mut self, length: u64) -> io::Result<Range<u64>> {
+        let begin = self.at;
+        self.at += length;
+        let behind = if self.walk.levels.is_empty() { 0 } else { tar::END.len() as u64 };
+        if self.at + behind > self.summary.length {
+            return Err(changed());
+        }
+        let within = |end: u64| end.saturating_sub(begin).min(length);
+        Ok(within(self.range.start)..within(self.range.end))
+    }
+}
+
+fn is_same(one: &Version, other: &Version) -> io::Result<()> {
+    // A change time alone is that of a permission, or of another hard link.
+    let one = Version { changed: other.changed, ..*one };
+    if one == *other { Ok(()) } else { Err(changed()) }
+}
+
+fn changed() -> io::Error {
+    io::Error::other("what is in the archive changed while it was sent")
+}
+
+/// A walk through a folder and all that is beneath it: what is in a folder in the order of the names, each folder before
+/// what is in it.
+#[derive(Debug)]
+struct Walk {
+    /// The path in the archive of what was found last, and where the part of it begins that is beneath the folder.
+    path: Vec<u8>,
+    begin: usize,
+    /// The last segment of the path, if it was a file.
+    name: Box<[u8]>,
+    /// The folder that is being read.
+    reader: Reader,
+    /// From the outermost folder to this one.
+    levels: Vec<Level>,
+    /// Of all that was found so far.
+    hash: DefaultHasher,
+}
+
+/// A folder on the path of a walk.
+#[derive(Debug, Default)]
+struct Level {
+    /// Bytes of the path until behind the slash of this folder.
+    path: usize,
+    /// Names that are still to be looked at, the next one last.
+    names: Vec<Box<[u8]>>,
+    /// The name that was looked at last.
+    after: Box<[u8]>,
+    /// Whether there are names behind these.
+    more: bool,
+}
+
+impl Walk {
+    fn new(folder: &Folder) -> io::Result<Self> {
+        let path = [&*folder.name, b"/"].concat();
+        let level = Level { path: path.len(), more: true, ..Level::default() };
+        let Found::Folder(root) = folder.tree.open_beneath(&folder.folder, b"")? else { return Err(changed()) };
+        Ok(Self {
+            begin: path.len(),
+            path,
+            name: Box::default(),
+            reader: Reader::new(root)?,
+            levels: vec![level],
+            hash: DefaultHasher::new(),
+        })
+    }
+
+    /// Goes on to the next file or folder; tells its length, if it is a file, and its version.
+    fn next(&mut self, folder: &Folder) -> io::Result<Option<(Option<u64>, Version)>> {
+        let top = |levels: &[Level]| folder.top && levels.len() == 1;
+        loop {
+            let is_top = top(&self.levels);
+            let Some(level) = self.levels.last_mut() else { return Ok(None) };
+            let Some(name) = level.names.pop() else {
+                if level.more {
+                    let wanted = |name: &[u8]| (folder.hidden || !is_hidden(name, is_top)) && is_reachable(name);
+                    let found = self.reader.names_after(&level.after, usize::MAX, ARCHIVE_NAMES, wanted)?;
+                    (level.names, level.more) = (found.names, found.more);
+                    level.names.reverse();
+                    continue;
+                }
+                self.levels.pop();
+                // Who has nothing left needs not be opened again.
+                while self.levels.last().is_some_and(|level| level.names.is_empty() && !level.more) {
+                    self.levels.pop();
+                }
+                let Some(level) = self.levels.last() else { return Ok(None) };
+                self.path.truncate(level.path);
+                let beneath = self.path.get(self.begin..).unwrap_or_default();
+                let beneath = beneath.strip_suffix(b"/").unwrap_or(beneath);
+                let Found::Folder(above) = folder.tree.open_beneath(&folder.folder, beneath)? else {
+                    return Err(changed());
+                };
+                self.reader = Reader::new(above)?;
+                continue;
+            };
+            self.path.truncate(level.path);
+            let found = folder.tree.version_in(self.reader.folder(), &name);
+            self.path.extend_from_slice(&name);
+            level.after = name;
+            let (length, version) = match found {
+                // What of a folder changes with what is in it tells nothing.
+                Some((true, version)) => (None, Version { length: 0, ..version }),
+                Some((false, version)) => (Some(version.length), version),
+                None => continue,
+            };
+            if length.is_none() {
+                let Found::Folder(inner) = (match folder.tree.open_beneath(self.reader.folder(), &level.after) {
+                    Err(error) if !is_shortage(&error) => continue,
+                    found => found?,
+                }) else {
+                    continue;
+                };
+                // However deep it is, the names above are few.
+                let mut room = ARCHIVE_NAMES_ABOVE;
+                let kept = level.names.iter().rev().take_while(|name| {
+                    room = room.saturating_sub(name.len());
+                    room > 0
+                });
+                let dropped = level.names.len() - kept.count();
+                level.more |= dropped > 0;
+                level.names.drain(..dropped);
+                level.names.shrink_to_fit();
+                self.path.push(b'/');
+                self.levels.push(Level { path: self.path.len(), more: true, ..Level::default() });
+                self.reader = Reader::new(inner)?;
+            } else {
+                self.name = level.after.clone();
+            }
+            self.path.hash(&mut self.hash);
+            // What an entity tag of its own would be, but for how young it is.
+            Validators::new(&version, version.modified).etag.opaque.hash(&mut self.hash);
+            return Ok(Some((length, version)));
+        }
+    }
+
+    /// Opens the file that was found last.
+    fn open(&self, folder: &Folder, name: &[u8]) -> io::Result<Found> {
+        folder.tree.open_beneath(self.reader.folder(), name)
+    }
+}
+
+/// Whether it passes: then a folder must not be left out because of it.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR | Errno::IO))
+}
