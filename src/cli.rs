@@ -173,6 +173,11 @@ fn command() -> Command {
                 .help("Isolates pages from other origins, as threads of WebAssembly need it (COOP, COEP)"),
         )
         .arg(
+            switch("no-site-files", "BROOKLET_NO_SITE_FILES")
+                .help_heading(SITE)
+                .help("Takes _headers and _redirects at the root for plain files, not for rules"),
+        )
+        .arg(
             flag("header", "BROOKLET_HEADER")
                 .help_heading(SITE)
                 .value_name("FIELD")
@@ -320,6 +325,7 @@ fn config(matches: &ArgMatches) -> Config {
     rules.cache_control = matches.get_one("cache-control").cloned();
     rules.cors = matches.get_one("cors").cloned();
     rules.isolate = matches.get_flag("isolate");
+    rules.site_files = !matches.get_flag("no-site-files");
     rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
@@ -437,6 +443,7 @@ mod tests {
             "--spa",
             "--cors",
             "--isolate",
+            "--no-site-files",
             "--precompressed",
             "br,gzip",
             "--cache-control",
@@ -476,6 +483,7 @@ mod tests {
                 cache_control: Some("no-cache".into()),
                 cors: Some("*".into()),
                 isolate: true,
+                site_files: false,
                 headers: [("X-A", "b:c"), ("D", "e")].map(|(name, value)| (name.into(), value.into())).to_vec(),
             },
             ..Config::default()

@@ -32,6 +32,9 @@ pub struct Rules {
     /// Whether pages are isolated from those of other origins, which browsers ask for before they give them shared memory
     /// between threads (`SharedArrayBuffer`). What such a page embeds must allow it. Default: false.
     pub isolate: bool,
+    /// Whether the files `_headers` and `_redirects` at the root say which fields the answers for a path have and where else it
+    /// leads, as static hosts do. Then they are not served themselves. Default: true.
+    pub site_files: bool,
     /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
     pub headers: Vec<(String, String)>,
 }
@@ -99,6 +102,7 @@ impl Default for Rules {
             cache_control: None,
             cors: None,
             isolate: false,
+            site_files: true,
             headers: Vec::new(),
         }
     }
@@ -155,7 +159,7 @@ impl Rules {
             if !is_token(name) {
                 return Err(format!("{name:?} is no name of a field"));
             }
-            if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+            if is_ours(name) {
                 return Err(format!("the field {name} is the server's own"));
             }
             if !is_value(value) {
@@ -188,13 +192,18 @@ fn is_origin(text: &str) -> bool {
     text == "*" || (host.is_some_and(named) && text.bytes().all(|b| b.is_ascii_graphic()))
 }
 
+/// Whether a field of this name is the server's own.
+pub(crate) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
 /// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// RFC 9110 section 5.5: visible text with blanks in between, as far as it is ASCII, which everybody reads alike.
-fn is_value(text: &str) -> bool {
+pub(crate) fn is_value(text: &str) -> bool {
     let visible = |b: u8| b.is_ascii_graphic() || matches!(b, b' ' | b'\t');
     !text.is_empty() && text.trim_ascii() == text && text.bytes().all(visible)
 }

@@ -5,6 +5,7 @@
 //! - `site`: folders to serve, and a server for each front there is;
 //! - `requests`: one request, one answer: tables of named rows through one function;
 //! - `rules`: what can be chosen about the pages of a site, and its fields;
+//! - `site_files`: `_headers` and `_redirects`, the rules that lie at the root of a site;
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
@@ -38,4 +39,5 @@ mod program;
 mod requests;
 mod rules;
 mod site;
+mod site_files;
 mod streaming;
