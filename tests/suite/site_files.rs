@@ -2,8 +2,10 @@
 //! is said of their wrong lines.
 
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
-use brooklet::{Coding, Config, Front, Rules};
+use brooklet::tiny_http::Method;
+use brooklet::{Coding, Config, Front, Request, Rules, Site};
 use rustix::process::Signal;
 
 use crate::client::{Response, request};
@@ -89,6 +91,31 @@ fn the_fields_of_a_path_are_those_of_all_its_rules() {
         assert_eq!((root.text(), root.field("Content-Security-Policy")), ("start", Some("default-src 'none'")));
         // What is no path has no fields.
         assert_eq!(ask("GET", "/%00", &[]).field("X-All"), None);
+    }
+}
+
+#[test]
+fn an_answer_from_the_cache_has_the_fields_of_its_path_and_all_of_its_own() {
+    let folder = folder("/docs/*\n  X-A: b\n  X-Content-Type-Options: off\n", "/route /docs/other.html 200\n");
+    let site = Site::open(folder.root()).unwrap().with_cache(1 << 20).with_rules(Rules::default());
+    // A time at which all that was written now is settled.
+    let now = SystemTime::now() + Duration::from_secs(60);
+    let ask = |target: &str| {
+        let answer = site.answer(&Request::new(&Method::Get, target).with("Host", "x"), now);
+        let mut fields: Vec<_> = answer.fields.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        fields.sort();
+        (answer.status.0, answer.content_length, fields)
+    };
+    let (with, without) = (ask("/docs/other.html"), ask("/route"));
+    assert!(with.2.iter().any(|field| field == "X-A: b") && with.2.iter().any(|field| field.starts_with("ETag: ")));
+    assert!(
+        with.2.iter().filter(|field| field.starts_with("X-Content-Type-Options: ")).eq(["X-Content-Type-Options: off"])
+    );
+    assert_eq!(without.2.len() + 1, with.2.len());
+    // From the third time on it is kept.
+    for _ in 0..4 {
+        assert_eq!(ask("/docs/other.html"), with);
+        assert_eq!(ask("/route"), without);
     }
 }
 
