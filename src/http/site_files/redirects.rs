@@ -120,7 +120,7 @@ impl Destination {
             Target::parse(&visible(path))
                 .ok()
                 .filter(|_| path.starts_with('/'))
-                .ok_or("what a path leads to is such as /a/b, or begins with http:// or https://")?;
+                .ok_or("the target is no path such as /a/b, and does not begin with http:// or https://")?;
         }
         let pieces = |text| pieces(text, from);
         Ok(Self { origin: origin.into(), path: pieces(path), query: query.map(pieces), fragment: fragment.map(pieces) })
