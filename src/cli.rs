@@ -178,6 +178,11 @@ fn command() -> Command {
                 .help("Lets /folder/?archive=tar be the folder as one download, which can be resumed"),
         )
         .arg(
+            switch("no-site-files", "BROOKLET_NO_SITE_FILES")
+                .help_heading(SITE)
+                .help("Takes _headers and _redirects at the root for plain files, not for rules"),
+        )
+        .arg(
             flag("header", "BROOKLET_HEADER")
                 .help_heading(SITE)
                 .value_name("FIELD")
@@ -326,6 +331,7 @@ fn config(matches: &ArgMatches) -> Config {
     rules.cors = matches.get_one("cors").cloned();
     rules.isolate = matches.get_flag("isolate");
     rules.archive = matches.get_flag("archive");
+    rules.site_files = !matches.get_flag("no-site-files");
     rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
@@ -444,6 +450,7 @@ mod tests {
             "--cors",
             "--isolate",
             "--archive",
+            "--no-site-files",
             "--precompressed",
             "br,gzip",
             "--cache-control",
@@ -484,6 +491,7 @@ mod tests {
                 cors: Some("*".into()),
                 isolate: true,
                 archive: true,
+                site_files: false,
                 headers: [("X-A", "b:c"), ("D", "e")].map(|(name, value)| (name.into(), value.into())).to_vec(),
             },
             ..Config::default()

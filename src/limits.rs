@@ -118,6 +118,13 @@ pub const CACHED_CONTENT: usize = 16 * KIB;
 /// Open files in the cache: each is a descriptor.
 pub const CACHED_FILES: usize = 64;
 
+/// Bytes of `_headers`, and of `_redirects`, that are read: more than the rules of a site that people write.
+pub const SITE_FILE: usize = 64 * KIB;
+/// Bytes of a line of these files.
+pub const SITE_FILE_LINE: usize = 2000;
+/// Fields in `_headers`, and redirects in `_redirects`: for each request all of them are looked at.
+pub const SITE_FILE_RULES: usize = 1000;
+
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.
@@ -129,5 +136,6 @@ const _: () = {
     assert!(BUFFER_SIZE_MIN <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
     assert!(SMALL_TURN > SMALL_BUFFER as u64 && LARGE_TURN > BUFFER_SIZE_MAX as u64);
     assert!(TARGET < HEAD && HEAD <= HEADS_HELD);
+    assert!(SITE_FILE_LINE < SITE_FILE);
     assert!(LISTING_ROWS <= LISTING_ENTRIES && LISTING_ENTRIES <= LISTINGS_HELD && RANGES <= RANGE_SPECS);
 };

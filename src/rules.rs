@@ -35,6 +35,9 @@ pub struct Rules {
     /// Whether `/folder/?archive=tar` is the folder as one download: all that lies beneath it, made while it is sent, with a length
     /// and an entity tag, so that it can be resumed. Each request for one looks at every file of the folder. Default: false.
     pub archive: bool,
+    /// Whether the files `_headers` and `_redirects` at the root say which fields the answers for a path have and where else it
+    /// leads, as static hosts do. Then they are not served themselves. Default: true.
+    pub site_files: bool,
     /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
     pub headers: Vec<(String, String)>,
 }
@@ -103,6 +106,7 @@ impl Default for Rules {
             cors: None,
             isolate: false,
             archive: false,
+            site_files: true,
             headers: Vec::new(),
         }
     }
@@ -159,7 +163,7 @@ impl Rules {
             if !is_token(name) {
                 return Err(format!("{name:?} is no name of a field"));
             }
-            if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) {
+            if is_ours(name) {
                 return Err(format!("the field {name} is the server's own"));
             }
             if !is_value(value) {
@@ -192,13 +196,18 @@ fn is_origin(text: &str) -> bool {
     text == "*" || (host.is_some_and(named) && text.bytes().all(|b| b.is_ascii_graphic()))
 }
 
+/// Whether a field of this name is the server's own.
+pub(crate) fn is_ours(name: &str) -> bool {
+    OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+}
+
 /// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 /// RFC 9110 section 5.5: visible text with blanks in between, as far as it is ASCII, which everybody reads alike.
-fn is_value(text: &str) -> bool {
+pub(crate) fn is_value(text: &str) -> bool {
     let visible = |b: u8| b.is_ascii_graphic() || matches!(b, b' ' | b'\t');
     !text.is_empty() && text.trim_ascii() == text && text.bytes().all(visible)
 }

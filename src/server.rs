@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -91,6 +92,8 @@ impl Server {
         config.validate().map_err(Error::Config)?;
         let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
         let site = site.with_cache(config.cache).with_rules(config.rules.clone());
+        // What is wrong in them is said now, not when somebody comes.
+        let _ = site.site_rules(SystemTime::now());
         // `::` takes IPv4 as well, unless that has an address of its own.
         let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());

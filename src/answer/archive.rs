@@ -17,9 +17,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::Visible;
 use super::body::Segment;
 use super::tar::{self, Member};
-use crate::http::target::{is_hidden, is_reachable};
 use crate::http::validator::{EntityTag, Validators, Version};
 use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_ABOVE, ARCHIVE_WAIT, ARCHIVE_WAITS, ARCHIVE_WALKS, ARCHIVES};
 use crate::tree::{Found, Reader, Tree};
@@ -56,8 +56,7 @@ pub(super) struct Folder {
     pub(super) name: Box<[u8]>,
     /// Whether it is the root of what is served.
     pub(super) top: bool,
-    /// Whether dotfiles are in it.
-    pub(super) hidden: bool,
+    pub(super) visible: Visible,
 }
 
 /// What is known of an archive before it is made.
@@ -340,7 +339,7 @@ impl Walk {
             let Some(level) = self.levels.last_mut() else { return Ok(None) };
             let Some(name) = level.names.pop() else {
                 if level.more {
-                    let wanted = |name: &[u8]| (folder.hidden || !is_hidden(name, is_top)) && is_reachable(name);
+                    let wanted = |name: &[u8]| folder.visible.shows(name, is_top);
                     let found = self.reader.names_after(&level.after, usize::MAX, ARCHIVE_NAMES, wanted)?;
                     (level.names, level.more) = (found.names, found.more);
                     level.names.reverse();

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering as Atomic};
 
 use super::page;
 use crate::http::escape::{Html, Json, path};
-use crate::http::target::{Target, is_hidden, is_reachable};
+use crate::http::target::Target;
 use crate::http::{date, media_type};
 use crate::limits::{LISTING_ENTRIES, LISTING_ROWS, LISTINGS_HELD};
 use crate::tree::{Entry, Tree};
@@ -87,13 +87,13 @@ impl Order {
 }
 
 impl Listing {
-    /// Reads an open folder: what a client could ask for, no more.
+    /// Reads an open folder, as far as the names are wanted.
     pub(crate) fn read(
         tree: &Tree,
         folder: &File,
         target: &Target<'_>,
         format: Format,
-        hidden: bool,
+        wanted: impl Fn(&[u8]) -> bool,
         held: &Arc<AtomicUsize>,
     ) -> io::Result<Self> {
         let mut listing = Self {
@@ -106,7 +106,6 @@ impl Listing {
             order: Order::of(target),
             format,
         };
-        let top = target.path.is_empty();
         let mut full = false;
         let visit = |name: &[u8], entry| {
             listing.cut = listing.rows.len() == LISTING_ENTRIES;
@@ -116,7 +115,7 @@ impl Listing {
             }
             !listing.cut && !full
         };
-        tree.entries(folder, &target.path, visit, |name| (hidden || !is_hidden(name, top)) && is_reachable(name))?;
+        tree.entries(folder, &target.path, visit, wanted)?;
         if full {
             // As if there were no memory: for this purpose there is none.
             return Err(rustix::io::Errno::NOMEM.into());
@@ -357,7 +356,7 @@ pub(super) mod tests {
         let tree = Tree::new(folder.path()).unwrap();
         let Ok(crate::tree::Found::Folder(root)) = tree.open(b"") else { panic!("the root is a folder") };
         let held = Arc::new(AtomicUsize::new(LISTINGS_HELD - SOME));
-        let read = || Listing::read(&tree, &root, &Target::parse("/").unwrap(), Format::Html, false, &held);
+        let read = || Listing::read(&tree, &root, &Target::parse("/").unwrap(), Format::Html, |_| true, &held);
         let first = read().unwrap();
         assert_eq!(held.load(Atomic::Relaxed), LISTINGS_HELD - SOME + 1);
         assert!(read().is_err());

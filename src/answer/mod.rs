@@ -3,9 +3,11 @@
 //! The steps of [`Site::answer`], each of which may end in a refusal:
 //! 1. the method is one that is served (`method`);
 //! 2. the request names a host and a target that can be a path (`target`);
-//! 3. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`);
+//! 3. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`), unless
+//!    `_redirects` leads elsewhere;
 //! 4. the preconditions, then the range select what of the file is sent (`representation`);
-//! 5. a HEAD gets the same head and no body.
+//! 5. the fields of `_headers` are set (`site_files`);
+//! 6. a HEAD gets the same head and no body.
 //!
 //! A refusal becomes a page in one place, `refuse`.
 
@@ -15,6 +17,7 @@ mod cache;
 mod listing;
 mod page;
 mod representation;
+mod site_files;
 mod tar;
 
 use std::borrow::Cow;
@@ -37,10 +40,11 @@ use body::{Parts, content_range};
 use cache::Cache;
 use listing::{Format, Listing};
 use representation::{Held, Representation};
+use site_files::{SiteFiles, SiteRules};
 
 use crate::http::range::{Selected, select};
 use crate::http::request::Request;
-use crate::http::target::Target;
+use crate::http::target::{Target, is_hidden, is_reachable};
 use crate::http::validator::{Outcome, Validators, evaluate, range_applies};
 use crate::http::{accept, escape, media_type};
 use crate::rules::{Coding, Rules};
@@ -71,6 +75,8 @@ pub struct Site {
     tree: Arc<Tree>,
     /// Its `headers` are the fields of every answer.
     rules: Rules,
+    /// `_headers` and `_redirects`; none where they are plain files.
+    site_files: Option<SiteFiles>,
     cache: Cache,
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
     seed: RandomState,
@@ -201,8 +207,10 @@ impl Site {
     /// # Errors
     /// Those of `open(2)`: it is not there, is neither a folder nor a file, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
+        let tree = Tree::new(root.as_ref())?;
         Ok(Self {
-            tree: Arc::new(Tree::new(root.as_ref())?),
+            site_files: tree.only().is_none().then(SiteFiles::default),
+            tree: Arc::new(tree),
             rules: Rules::default(),
             cache: Cache::new(0),
             seed: RandomState::new(),
@@ -221,10 +229,11 @@ impl Site {
         let headers = rules.fields();
         // Beside a file that is served alone nothing is looked for.
         let rules = match self.tree.only() {
-            Some(_) => Rules { precompressed: Vec::new(), spa: None, ..rules },
+            Some(_) => Rules { precompressed: Vec::new(), spa: None, site_files: false, ..rules },
             None => rules,
         };
-        Self { rules: Rules { headers, ..rules }, ..self }
+        let site_files = rules.site_files.then(SiteFiles::default);
+        Self { rules: Rules { headers, ..rules }, site_files, ..self }
     }
 
     /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
@@ -238,15 +247,26 @@ impl Site {
         self.cache.tidy();
     }
 
+    /// The rules that `_headers` and `_redirects` make, if there are some. They are read when they are asked for.
+    pub(crate) fn site_rules(&self, now: SystemTime) -> Option<Arc<SiteRules>> {
+        self.site_files.as_ref()?.rules(&self.tree, now)
+    }
+
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
-        let mut answer = match self.decide(request, now) {
+        let site = self.site_rules(now);
+        let mut answer = match self.decide(request, site.as_deref(), now) {
             Ok(answer) => answer,
             Err(refusal) => refuse(&refusal, request, Some(&self.tree)),
         };
         // What is shared has them already.
         if answer.fields.shared.is_none() {
             set_fields(&mut answer.fields.own, &self.rules.headers);
+        }
+        if let Some(site) = site {
+            if let Some(target) = Target::parse(request.target).ok().and_then(|target| self.beneath_prefix(target)) {
+                site.set_fields(&mut answer, &target);
+            }
         }
         answer.to(request)
     }
@@ -262,15 +282,20 @@ impl Site {
         Some(answer)
     }
 
-    fn decide(&self, request: &Request<'_>, now: SystemTime) -> Result<Answer, Refusal> {
+    /// What the target names behind the prefix; none without the prefix.
+    fn beneath_prefix<'a>(&self, target: Target<'a>) -> Option<Target<'a>> {
+        match &self.rules.prefix {
+            Some(prefix) => target.beneath(prefix),
+            None => Some(target),
+        }
+    }
+
+    fn decide(&self, request: &Request<'_>, site: Option<&SiteRules>, now: SystemTime) -> Result<Answer, Refusal> {
         method(request)?;
         match target(request)? {
             Some(target) if *request.method != Method::Options => {
-                let target = match &self.rules.prefix {
-                    Some(prefix) => target.beneath(prefix).ok_or(Refusal::from(404))?,
-                    None => target,
-                };
-                match self.resource(request, &target, now) {
+                let target = self.beneath_prefix(target).ok_or(Refusal::from(404))?;
+                match self.resource_or_redirect(request, &target, site, now) {
                     Ok(Resource::File(held)) => {
                         let mut answer = select_from(request, held, || self.boundary());
                         let name = || self.name(&target).filter(|_| target.asks_for("download"));
@@ -280,8 +305,9 @@ impl Site {
                         Ok(answer)
                     }
                     Ok(Resource::Folder(listing)) => Ok(folder(listing)),
-                    Ok(Resource::Elsewhere(location)) => Ok(redirect(location)),
                     Ok(Resource::Archive(answer)) => Ok(*answer),
+                    Ok(Resource::Elsewhere(status, location)) => Ok(redirect(status, location)),
+                    Ok(Resource::Missing(held)) => Ok(missing(held)),
                     Err(refusal) => self.stand_in(&refusal, request, now).ok_or(refusal),
                 }
             }
@@ -309,8 +335,64 @@ impl Site {
         self.tree.only().or_else(last)
     }
 
-    /// What the target names.
-    fn resource(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Resource, Refusal> {
+    /// What the target names, or where else `_redirects` leads. What is there goes before a rule that is not forced, but for a
+    /// listing, which nobody wrote.
+    fn resource_or_redirect(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        site: Option<&SiteRules>,
+        now: SystemTime,
+    ) -> Result<Resource, Refusal> {
+        let Some(redirect) = site.and_then(|site| site.redirect(target)) else {
+            return self.resource(request, target, self.rules.listing, now);
+        };
+        if !redirect.forced {
+            match self.resource(request, target, false, now) {
+                Err(Refusal { status: 404, .. }) => {}
+                found => return found,
+            }
+        }
+        match redirect.status {
+            200 | 404 => {
+                let to = Target::parse(&redirect.to).map_err(|_| Refusal::from(404))?;
+                let held = self.rewritten(request, &to, now)?;
+                Ok(if redirect.status == 404 { Resource::Missing(held) } else { Resource::File(held) })
+            }
+            status => {
+                let prefix = self.rules.prefix.as_ref().filter(|_| redirect.to.starts_with('/'));
+                let begin = prefix.map(|prefix| format!("/{prefix}")).unwrap_or_default();
+                Ok(Resource::Elsewhere(status, begin + &redirect.to))
+            }
+        }
+    }
+
+    /// The file that a rule puts in place of another: it is not asked again where that leads, and nobody is sent elsewhere.
+    fn rewritten(&self, request: &Request<'_>, to: &Target<'_>, now: SystemTime) -> Result<Held, Refusal> {
+        if !self.rules.hidden && to.is_hidden() {
+            return Err(Refusal::from(404));
+        }
+        let page = match to.folder {
+            true => None,
+            false => match self.negotiate(request, &to.path, now)? {
+                Sought::File(held) => Some(held),
+                _ => self.page(request, to, now)?,
+            },
+        };
+        match page {
+            Some(held) => Ok(held),
+            None => self.index(request, to, now)?.ok_or(Refusal::from(404)),
+        }
+    }
+
+    /// What the target names; `listing`: whether a folder may be listed.
+    fn resource(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        listing: bool,
+        now: SystemTime,
+    ) -> Result<Resource, Refusal> {
         if let Some(only) = self.tree.only() {
             // Wherever one looks for it.
             return match self.seek(only, now)? {
@@ -326,22 +408,22 @@ impl Site {
                 Some("tar") => Ok(Resource::Archive(Box::new(self.archive(request, target, now)?))),
                 // There is no other kind.
                 Some(_) => Err(Refusal::from(400)),
-                None => self.index_or_listing(request, target, now),
+                None => self.index_or_listing(request, target, listing, now),
             };
         }
         if target.path.is_empty() {
             // The prefix, without a slash behind it.
-            return Ok(Resource::Elsewhere(self.location(target, b"", "/")));
+            return Ok(Resource::Elsewhere(301, self.location(target, b"", "/")));
         }
         match self.negotiate(request, &target.path, now)? {
             Sought::File(held) => match self.clean(target, now)? {
-                Some(location) => Ok(Resource::Elsewhere(location)),
+                Some(location) => Ok(Resource::Elsewhere(301, location)),
                 None => Ok(Resource::File(held)),
             },
             other => match self.page(request, target, now)? {
                 Some(held) => Ok(Resource::File(held)),
                 None if matches!(other, Sought::Folder) => {
-                    Ok(Resource::Elsewhere(self.location(target, &target.path, "/")))
+                    Ok(Resource::Elsewhere(301, self.location(target, &target.path, "/")))
                 }
                 None => Err(Refusal::from(404)),
             },
@@ -353,19 +435,18 @@ impl Site {
         &self,
         request: &Request<'_>,
         target: &Target<'_>,
+        listing: bool,
         now: SystemTime,
     ) -> Result<Resource, Refusal> {
-        for name in &self.rules.index {
-            let path = [&*target.path, target.separator(), name.as_bytes()].concat();
-            // One that is there and cannot be read is no reason to show what lies beside it.
-            if let Sought::File(held) = self.negotiate(request, &path, now)? {
-                return Ok(Resource::File(held));
-            }
+        // One that is there and cannot be read is no reason to show what lies beside it.
+        if let Some(held) = self.index(request, target, now)? {
+            return Ok(Resource::File(held));
         }
         match self.tree.open(&target.path)? {
-            Found::Folder(folder) if self.rules.listing => {
-                let (format, hidden) = (format(request, target), self.rules.hidden);
-                Ok(Resource::Folder(Listing::read(&self.tree, &folder, target, format, hidden, &self.listed)?))
+            Found::Folder(folder) if listing => {
+                let (format, top) = (format(request, target), target.path.is_empty());
+                let wanted = |name: &[u8]| self.visible().shows(name, top);
+                Ok(Resource::Folder(Listing::read(&self.tree, &folder, target, format, wanted, &self.listed)?))
             }
             // `/file/` names a folder, and there is none.
             _ => Err(Refusal::from(404)),
@@ -385,7 +466,7 @@ impl Site {
             folder: Arc::new(folder),
             name: name.into(),
             top: target.path.is_empty(),
-            hidden: self.rules.hidden,
+            visible: self.visible(),
         };
         let walking = self.archives.walk().ok_or(Refusal::from(503))?;
         let mut archive = Archive::new(folder, now, &walking)?.ok_or(Refusal::from(503))?;
@@ -411,6 +492,26 @@ impl Site {
             answer.fields.push("Content-Range", content_range);
         }
         Ok(answer)
+    }
+
+    /// The file that stands for a folder, if there is one.
+    fn index(&self, request: &Request<'_>, target: &Target<'_>, now: SystemTime) -> Result<Option<Held>, Refusal> {
+        for name in &self.rules.index {
+            let path = [&*target.path, target.separator(), name.as_bytes()].concat();
+            if let Sought::File(held) = self.negotiate(request, &path, now)? {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
+    fn visible(&self) -> Visible {
+        Visible { hidden: self.rules.hidden, site_files: self.site_files.is_none() }
+    }
+
+    /// Whether this is the path of a file that makes rules, which is not served itself, in whatever way it is come to.
+    fn is_site_file(&self, path: &[u8]) -> bool {
+        self.site_files.is_some() && site_files::is_one(path)
     }
 
     /// What is at this path, in the coding that the client wants most of those that are there (RFC 9110 section 12.1).
@@ -464,6 +565,9 @@ impl Site {
 
     /// What is at this path. That there is nothing is no error here: there may be something else instead.
     fn seek(&self, path: &[u8], now: SystemTime) -> Result<Sought, Refusal> {
+        if self.is_site_file(path) {
+            return Ok(Sought::Nothing);
+        }
         if let Some(kept) = self.cache.get(&self.tree, path) {
             return Ok(Sought::File(Held::Kept(kept)));
         }
@@ -523,6 +627,23 @@ impl Site {
     }
 }
 
+/// What of a folder is shown: what a client could ask for, no more.
+#[derive(Debug, Clone, Copy)]
+struct Visible {
+    /// Dotfiles are.
+    hidden: bool,
+    /// `_headers` and `_redirects` are: they are plain files.
+    site_files: bool,
+}
+
+impl Visible {
+    /// Whether what has this name is; `top`: it stands directly below the root.
+    fn shows(self, name: &[u8], top: bool) -> bool {
+        let hidden = !self.hidden && is_hidden(name, top);
+        !hidden && is_reachable(name) && !(top && !self.site_files && site_files::is_one(name))
+    }
+}
+
 /// What is at a path.
 enum Sought {
     File(Held),
@@ -545,10 +666,12 @@ fn set_fields(fields: &mut Vec<Field>, headers: &[(String, String)]) {
 enum Resource {
     File(Held),
     Folder(Listing),
-    /// It has this address.
-    Elsewhere(String),
     /// A folder as one download.
     Archive(Box<Answer>),
+    /// It has this address; the status that says so.
+    Elsewhere(u16, String),
+    /// What is shown in place of what is not there.
+    Missing(Held),
 }
 
 fn method(request: &Request<'_>) -> Result<(), Refusal> {
@@ -677,8 +800,17 @@ fn format(request: &Request<'_>, target: &Target<'_>) -> Format {
     }
 }
 
-fn redirect(location: String) -> Answer {
-    Answer::new(301, Body::bytes(format!("It is at {location}\n")))
+/// A file that says that there is nothing: no version of anything that could be asked for again.
+fn missing(held: Held) -> Answer {
+    let length = held.version.length;
+    let kept = |name: &str| matches!(name, "Content-Type" | "Content-Encoding" | "Vary" | "X-Content-Type-Options");
+    let own = held.fields.iter().filter(|(name, _)| kept(name)).cloned().collect();
+    let (opened, _) = held.into_parts();
+    Answer { fields: Fields { shared: None, own }, ..Answer::new(404, Body::opened(opened, 0..length)) }
+}
+
+fn redirect(status: u16, location: String) -> Answer {
+    Answer::new(status, Body::bytes(format!("It is at {location}\n")))
         .with("Content-Type", PLAIN)
         .with("X-Content-Type-Options", "nosniff")
         .with("Location", location)

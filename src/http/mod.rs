@@ -6,5 +6,6 @@ pub(crate) mod escape;
 pub(crate) mod media_type;
 pub(crate) mod range;
 pub(crate) mod request;
+pub(crate) mod site_files;
 pub(crate) mod target;
 pub(crate) mod validator;

@@ -45,7 +45,11 @@ fn fixture() -> (Folder, Vec<Vec<u8>>) {
         folder.file(format!("in/of-{length}"), noise(length, length as usize));
     }
     folder.file("in/empty", "").folder("in/hollow").file("in/.hidden", "h").file("in/.git/config", "h");
-    folder.file("in/index.html", "the index").link("in/link", "plain.txt").link("in/loop", "../in");
+    folder
+        .file("_headers", "")
+        .file("in/index.html", "the index")
+        .link("in/link", "plain.txt")
+        .link("in/loop", "../in");
     assert!(Command::new("mkfifo").arg(folder.path("in/fifo")).status().is_ok_and(|status| status.success()));
     (folder, names)
 }
@@ -88,7 +92,7 @@ fn an_archive_is_what_the_folder_is() {
         };
         assert_eq!(shown(&found), shown(&expected));
         assert!(found == expected);
-        // Those of the root have a name of their own.
+        // Those of the root have a name of their own, and what makes rules is not among them.
         let top = members(&serving.get(&format!("/{TAR}")).body);
         assert!(top.contains_key(&b"files/in/plain.txt"[..]) && top.len() == expected.len() + 1);
     }

@@ -5,6 +5,7 @@
 //! - `site`: folders to serve, and a server for each front there is;
 //! - `requests`: one request, one answer: tables of named rows through one function;
 //! - `rules`: what can be chosen about the pages of a site, and its fields;
+//! - `site_files`: `_headers` and `_redirects`, the rules that lie at the root of a site;
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `archive`: a folder as one download;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
@@ -40,4 +41,5 @@ mod program;
 mod requests;
 mod rules;
 mod site;
+mod site_files;
 mod streaming;
