@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
 use crate::config::{Config, Front};
+use crate::network::Network;
 use crate::rules::{Coding, Symlinks};
 
 /// The heading of the flags that become [`Rules`](crate::Rules).
@@ -173,6 +174,22 @@ fn command() -> Command {
                 .help("Isolates pages from other origins, as threads of WebAssembly need it (COOP, COEP)"),
         )
         .arg(
+            flag("allow", "BROOKLET_ALLOW")
+                .help_heading(SITE)
+                .value_name("CIDR")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(|text: &str| text.parse::<Network>())
+                .help("A network or address whose clients are answered, e.g. 10.0.0.0/8; others get 403; may be repeated"),
+        )
+        .arg(
+            flag("auth", "BROOKLET_AUTH")
+                .help_heading(SITE)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Asks for a name and a password (HTTP Basic): a file that htpasswd -B made"),
+        )
+        .arg(
             flag("header", "BROOKLET_HEADER")
                 .help_heading(SITE)
                 .value_name("FIELD")
@@ -308,6 +325,7 @@ fn config(matches: &ArgMatches) -> Config {
     {
         *place = matches.get_one::<usize>(name).map_or(*place, |rate| *rate as u64);
     }
+    config.auth = matches.get_one("auth").cloned();
     let rules = &mut config.rules;
     rules.prefix = matches.get_one("prefix").cloned();
     rules.index = matches.get_many::<String>("index").unwrap_or_default().cloned().collect();
@@ -320,6 +338,7 @@ fn config(matches: &ArgMatches) -> Config {
     rules.cache_control = matches.get_one("cache-control").cloned();
     rules.cors = matches.get_one("cors").cloned();
     rules.isolate = matches.get_flag("isolate");
+    rules.allow = matches.get_many("allow").unwrap_or_default().copied().collect();
     rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
@@ -437,6 +456,12 @@ mod tests {
             "--spa",
             "--cors",
             "--isolate",
+            "--allow",
+            "10.0.0.0/8,::1",
+            "--allow",
+            "192.0.2.1",
+            "--auth",
+            "/etc/brooklet users",
             "--precompressed",
             "br,gzip",
             "--cache-control",
@@ -464,6 +489,7 @@ mod tests {
             rate_total: 1 << 20,
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
+            auth: Some("/etc/brooklet users".into()),
             rules: Rules {
                 prefix: Some("my/docs".into()),
                 index: ["a.html", "b.html", "c"].map(String::from).to_vec(),
@@ -476,6 +502,7 @@ mod tests {
                 cache_control: Some("no-cache".into()),
                 cors: Some("*".into()),
                 isolate: true,
+                allow: ["10.0.0.0/8", "::1", "192.0.2.1"].map(|network| network.parse().unwrap()).to_vec(),
                 headers: [("X-A", "b:c"), ("D", "e")].map(|(name, value)| (name.into(), value.into())).to_vec(),
             },
             ..Config::default()
@@ -525,6 +552,12 @@ mod tests {
             (&["--cors=example.org"], "origin"),
             (&["--header", "X"], "X-Robots-Tag"),
             (&["--header", "Content-Length: 5"], "Content-Length"),
+            (&["--allow", "localhost"], "10.0.0.0/8"),
+            (&["--allow", "10.0.0.0/8,"], "--allow"),
+            (&["--allow", "10.1.2.3/8"], "10.0.0.0/8"),
+            (&["--allow", ""], "--allow"),
+            (&["--auth"], "--auth"),
+            (&["--auth", ""], "--auth"),
             (&["--nonsense"], "--nonsense"),
         ] {
             let error = call(arguments).map(|_| ()).unwrap_err();

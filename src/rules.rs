@@ -1,5 +1,7 @@
 //! What a site answers with, as far as that is a matter of taste: plain values, checked in one place.
 
+use crate::network::Network;
+
 /// How a [`Site`](crate::Site) answers. Start from [`Rules::default`], which is the safe choice everywhere, and change what is
 /// to be different: fields will be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub struct Rules {
     /// Whether pages are isolated from those of other origins, which browsers ask for before they give them shared memory
     /// between threads (`SharedArrayBuffer`). What such a page embeds must allow it. Default: false.
     pub isolate: bool,
+    /// The networks whose clients are answered; all others get 403. Behind a proxy the client is the proxy. Default: none, and
+    /// everybody is answered.
+    pub allow: Vec<Network>,
     /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
     pub headers: Vec<(String, String)>,
 }
@@ -99,6 +104,7 @@ impl Default for Rules {
             cache_control: None,
             cors: None,
             isolate: false,
+            allow: Vec::new(),
             headers: Vec::new(),
         }
     }

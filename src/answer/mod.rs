@@ -1,14 +1,16 @@
 //! From a request to an answer: all decisions of the server. No socket, no clock of its own, and no file is written.
 //!
 //! The steps of [`Site::answer`], each of which may end in a refusal:
-//! 1. the method is one that is served (`method`);
-//! 2. the request names a host and a target that can be a path (`target`);
-//! 3. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`);
-//! 4. the preconditions, then the range select what of the file is sent (`representation`);
-//! 5. a HEAD gets the same head and no body.
+//! 1. the client is one that may ask (`access`);
+//! 2. the method is one that is served (`method`);
+//! 3. the request names a host and a target that can be a path (`target`);
+//! 4. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`);
+//! 5. the preconditions, then the range select what of the file is sent (`representation`);
+//! 6. a HEAD gets the same head and no body.
 //!
 //! A refusal becomes a page in one place, `refuse`.
 
+mod access;
 mod body;
 mod cache;
 mod listing;
@@ -35,6 +37,7 @@ use cache::Cache;
 use listing::{Format, Listing};
 use representation::{Held, Representation};
 
+use crate::auth::Auth;
 use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::Target;
@@ -74,6 +77,8 @@ pub struct Site {
     boundaries: AtomicU64,
     /// Entries of the listings that are being sent.
     listed: Arc<AtomicUsize>,
+    /// Who may come in, if not everybody.
+    auth: Option<Arc<Auth>>,
 }
 
 /// A decision: what a client is to be sent, as plain data.
@@ -204,6 +209,7 @@ impl Site {
             seed: RandomState::new(),
             boundaries: AtomicU64::new(0),
             listed: Arc::default(),
+            auth: None,
         })
     }
 
@@ -216,7 +222,7 @@ impl Site {
             Some(_) => Rules { precompressed: Vec::new(), spa: None, ..rules },
             None => rules,
         };
-        Self { rules: Rules { headers, ..rules }, ..self }
+        Self { rules: Rules { headers, ..rules }, ..self }.private()
     }
 
     /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
@@ -232,13 +238,14 @@ impl Site {
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
-        let mut answer = match self.decide(request, now) {
+        let mut answer = match self.admit(request, now).and_then(|()| self.decide(request, now)) {
             Ok(answer) => answer,
             Err(refusal) => refuse(&refusal, request, Some(&self.tree)),
         };
         // What is shared has them already.
         if answer.fields.shared.is_none() {
             set_fields(&mut answer.fields.own, &self.rules.headers);
+            self.keep_private(&mut answer.fields.own);
         }
         answer.to(request)
     }

@@ -5,6 +5,7 @@
 //! - `site`: folders to serve, and a server for each front there is;
 //! - `requests`: one request, one answer: tables of named rows through one function;
 //! - `rules`: what can be chosen about the pages of a site, and its fields;
+//! - `access`: who is answered, by network and by password;
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
@@ -21,6 +22,7 @@
 // The helpers of tests are tests, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod access;
 mod attacks;
 mod cache;
 mod client;
