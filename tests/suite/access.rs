@@ -85,15 +85,13 @@ fn who_has_the_password_is_served_and_nobody_else() {
             ("OPTIONS", "*", Some(right), 204),
         ] {
             let fields: Vec<_> = authorization.map(|value| ("Authorization", value)).into_iter().collect();
-            // The second time it may be in the cache, and remembered.
+            // The second time it may be in the cache, and remembered. Five that are wrong have to be verified: in all as often as
+            // a client may be wrong.
             for _ in 0..2 {
                 let answer = client.exchange(request(method, target, &fields));
                 let what = format!("{method} {target} {authorization:?}: {answer:?}");
-                // The seven that are wrong and have to be verified are fewer than each may have.
-                let too_often = answer.status == 429;
-                assert!(answer.status == status || (too_often && status == 401), "{what}");
-                assert_eq!(answer.field("WWW-Authenticate"), (answer.status == 401).then_some(CHALLENGE), "{what}");
-                assert_eq!(answer.field("Retry-After").is_some(), too_often, "{what}");
+                assert_eq!(answer.status, status, "{what}");
+                assert_eq!(answer.field("WWW-Authenticate"), (status == 401).then_some(CHALLENGE), "{what}");
                 // A listing has a rule of its own.
                 let kept = if (status, target) == (200, "/docs/") { "no-cache" } else { "private" };
                 assert_eq!(answer.field("Cache-Control"), Some(kept), "{what}");
@@ -265,10 +263,9 @@ fn a_flood_of_wrong_passwords_is_refused_unseen_and_who_was_right_is_served_on()
                 answers
             };
             let crowd: Vec<_> = (0..30).map(|number| scope.spawn(move || flood(number))).collect();
-            for _ in 0..200 {
-                assert_eq!(ask(&mut known, "/small", "ann:secret").text(), "small");
-            }
+            let served = (0..200).filter(|_| ask(&mut known, "/small", "ann:secret").text() == "small").count();
             over.store(true, Ordering::Relaxed);
+            assert_eq!(served, 200);
             crowd.into_iter().flat_map(|client| client.join().unwrap()).collect()
         });
         let count = |status| answers.iter().filter(|answer| answer.status == status).count();
