@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
 use crate::config::{Config, Front};
+use crate::network::Network;
 use crate::rules::{Coding, Symlinks};
 
 /// The heading of the flags that become [`Rules`](crate::Rules).
@@ -183,6 +184,22 @@ fn command() -> Command {
                 .help("Takes _headers and _redirects at the root for plain files, not for rules"),
         )
         .arg(
+            flag("allow", "BROOKLET_ALLOW")
+                .help_heading(SITE)
+                .value_name("CIDR")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(|text: &str| text.parse::<Network>())
+                .help("A network or address whose clients are answered, e.g. 10.0.0.0/8; others get 403; may be repeated"),
+        )
+        .arg(
+            flag("auth", "BROOKLET_AUTH")
+                .help_heading(SITE)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Asks for a name and a password (HTTP Basic): a file that htpasswd -B made"),
+        )
+        .arg(
             flag("header", "BROOKLET_HEADER")
                 .help_heading(SITE)
                 .value_name("FIELD")
@@ -318,6 +335,7 @@ fn config(matches: &ArgMatches) -> Config {
     {
         *place = matches.get_one::<usize>(name).map_or(*place, |rate| *rate as u64);
     }
+    config.auth = matches.get_one("auth").cloned();
     let rules = &mut config.rules;
     rules.prefix = matches.get_one("prefix").cloned();
     rules.index = matches.get_many::<String>("index").unwrap_or_default().cloned().collect();
@@ -332,6 +350,7 @@ fn config(matches: &ArgMatches) -> Config {
     rules.isolate = matches.get_flag("isolate");
     rules.archive = matches.get_flag("archive");
     rules.site_files = !matches.get_flag("no-site-files");
+    rules.allow = matches.get_many("allow").unwrap_or_default().copied().collect();
     rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
     config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
     config
@@ -451,6 +470,12 @@ mod tests {
             "--isolate",
             "--archive",
             "--no-site-files",
+            "--allow",
+            "10.0.0.0/8,::1",
+            "--allow",
+            "192.0.2.1",
+            "--auth",
+            "/etc/brooklet users",
             "--precompressed",
             "br,gzip",
             "--cache-control",
@@ -478,6 +503,7 @@ mod tests {
             rate_total: 1 << 20,
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
+            auth: Some("/etc/brooklet users".into()),
             rules: Rules {
                 prefix: Some("my/docs".into()),
                 index: ["a.html", "b.html", "c"].map(String::from).to_vec(),
@@ -492,6 +518,7 @@ mod tests {
                 isolate: true,
                 archive: true,
                 site_files: false,
+                allow: ["10.0.0.0/8", "::1", "192.0.2.1"].map(|network| network.parse().unwrap()).to_vec(),
                 headers: [("X-A", "b:c"), ("D", "e")].map(|(name, value)| (name.into(), value.into())).to_vec(),
             },
             ..Config::default()
@@ -541,6 +568,12 @@ mod tests {
             (&["--cors=example.org"], "origin"),
             (&["--header", "X"], "X-Robots-Tag"),
             (&["--header", "Content-Length: 5"], "Content-Length"),
+            (&["--allow", "localhost"], "10.0.0.0/8"),
+            (&["--allow", "10.0.0.0/8,"], "--allow"),
+            (&["--allow", "10.1.2.3/8"], "10.0.0.0/8"),
+            (&["--allow", ""], "--allow"),
+            (&["--auth"], "--auth"),
+            (&["--auth", ""], "--auth"),
             (&["--nonsense"], "--nonsense"),
         ] {
             let error = call(arguments).map(|_| ()).unwrap_err();

@@ -19,6 +19,10 @@ pub struct Config {
     pub root: PathBuf,
     /// How it is served.
     pub rules: Rules,
+    /// The htpasswd file with those who may come in, by HTTP Basic (RFC 7617), see [`Auth::read`](crate::Auth::read). It is
+    /// read when the server starts, and must not be among what is served. Passwords are not encrypted on their way: there has
+    /// to be a proxy for that. Needs the feature `auth`. Default: none, and everybody may.
+    pub auth: Option<PathBuf>,
     /// The addresses to listen at, at least one. Default: 127.0.0.1, which nobody else reaches.
     pub bind: Vec<IpAddr>,
     /// The port at each of them; 0: any that is free, a different one for each. Default: 8080.
@@ -86,6 +90,7 @@ impl Default for Config {
         Self {
             root: ".".into(),
             rules: Rules::default(),
+            auth: None,
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
             front: Front::Direct,

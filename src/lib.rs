@@ -23,6 +23,8 @@ compile_error!("brooklet opens files by handle, beneath a folder, as Unix system
 
 pub mod limits;
 
+mod network;
+
 mod rules;
 
 pub mod config;
@@ -30,6 +32,8 @@ pub mod config;
 mod http;
 
 mod tree;
+
+mod auth;
 
 pub mod answer;
 
@@ -50,8 +54,10 @@ pub mod cli;
 pub mod parts;
 
 pub use answer::Site;
+pub use auth::Auth;
 pub use config::{Config, Front};
 pub use http::request::Request;
+pub use network::Network;
 pub use rules::{Coding, Rules, Symlinks};
 pub use server::{Error, Handle, Server};
 

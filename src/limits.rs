@@ -124,6 +124,24 @@ pub const SITE_FILE: usize = 64 * KIB;
 pub const SITE_FILE_LINE: usize = 2000;
 /// Fields in `_headers`, and redirects in `_redirects`: for each request all of them are looked at.
 pub const SITE_FILE_RULES: usize = 1000;
+/// Bytes of a file of users: some ten thousand of them.
+pub const AUTH_FILE: usize = 1024 * KIB;
+/// Bytes of a name and a password with the colon between them. bcrypt looks at 72 of a password; longer ones are 401.
+pub const CREDENTIALS: usize = KIB;
+/// The least cost of a hash, that of bcrypt itself: twice to the power of it.
+pub const BCRYPT_COST_MIN: u32 = 4;
+/// The highest cost of a hash: a second of a processor for each try, and several on a small machine.
+pub const BCRYPT_COST_MAX: u32 = 14;
+/// Credentials that were verified and are remembered, those of each client for themselves. Each costs some 50 bytes.
+pub const VERIFIED: usize = 1024;
+/// When a client may come again for whom nothing can be verified now.
+pub const AUTH_BUSY: Duration = Duration::from_secs(1);
+/// Wrong passwords of a client in a row; then it has to wait.
+pub const AUTH_FAILURES: u32 = 10;
+/// How long it takes until it has one try more.
+pub const AUTH_PAUSE: Duration = Duration::from_secs(5);
+/// Clients of whom wrong passwords are remembered.
+pub const AUTH_CLIENTS: usize = 1024;
 
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;

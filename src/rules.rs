@@ -1,5 +1,7 @@
 //! What a site answers with, as far as that is a matter of taste: plain values, checked in one place.
 
+use crate::network::Network;
+
 /// How a [`Site`](crate::Site) answers. Start from [`Rules::default`], which is the safe choice everywhere, and change what is
 /// to be different: fields will be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub struct Rules {
     /// Whether the files `_headers` and `_redirects` at the root say which fields the answers for a path have and where else it
     /// leads, as static hosts do. Then they are not served themselves. Default: true.
     pub site_files: bool,
+    /// The networks whose clients are answered; all others get 403. Behind a proxy the client is the proxy. Default: none, and
+    /// everybody is answered.
+    pub allow: Vec<Network>,
     /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
     pub headers: Vec<(String, String)>,
 }
@@ -107,6 +112,7 @@ impl Default for Rules {
             isolate: false,
             archive: false,
             site_files: true,
+            allow: Vec::new(),
             headers: Vec::new(),
         }
     }

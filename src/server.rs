@@ -3,13 +3,15 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::answer::Site;
+use crate::auth::Auth;
 use crate::config::{Config, Front};
 use crate::front;
 use crate::limits;
@@ -59,6 +61,8 @@ pub enum Error {
     Config(String),
     /// What is to be served cannot be opened.
     Root(PathBuf, io::Error),
+    /// The file with those who may come in cannot be used.
+    Auth(String),
     /// An address cannot be listened at.
     Bind(SocketAddr, io::Error),
 }
@@ -66,7 +70,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(reason) => f.write_str(reason),
+            Self::Config(reason) | Self::Auth(reason) => f.write_str(reason),
             Self::Root(path, error) => write!(f, "cannot serve {}: {error}", path.display()),
             Self::Bind(address, error) => write!(f, "cannot listen at {address}: {error}"),
         }
@@ -76,7 +80,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Config(_) => None,
+            Self::Config(_) | Self::Auth(_) => None,
             Self::Root(_, error) | Self::Bind(_, error) => Some(error),
         }
     }
@@ -94,6 +98,10 @@ impl Server {
         let site = site.with_cache(config.cache).with_rules(config.rules.clone());
         // What is wrong in them is said now, not when somebody comes.
         let _ = site.site_rules(SystemTime::now());
+        let site = match &config.auth {
+            Some(path) => site.with_auth(Arc::new(users(path, &config).map_err(Error::Auth)?)),
+            None => site,
+        };
         // `::` takes IPv4 as well, unless that has an address of its own.
         let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -127,6 +135,20 @@ impl Server {
             Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop),
             Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop),
         }
+    }
+}
+
+/// Reads who may come in, from a file that is not served itself.
+fn users(path: &Path, config: &Config) -> Result<Auth, String> {
+    let auth = Auth::read(path)?;
+    let place = |path: &Path| path.canonicalize().unwrap_or_default();
+    let (file, root) = (place(path), place(&config.root));
+    let hidden = |path: &Path| path.components().any(|name| name.as_os_str().as_bytes().starts_with(b"."));
+    match file.strip_prefix(root) {
+        Ok(beneath) if config.rules.hidden || !hidden(beneath) => {
+            Err(format!("{} is itself served, with its hashes: put it elsewhere", path.display()))
+        }
+        _ => Ok(auth),
     }
 }
 

@@ -1,16 +1,18 @@
 //! From a request to an answer: all decisions of the server. No socket, no clock of its own, and no file is written.
 //!
 //! The steps of [`Site::answer`], each of which may end in a refusal:
-//! 1. the method is one that is served (`method`);
-//! 2. the request names a host and a target that can be a path (`target`);
-//! 3. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`), unless
+//! 1. the client is one that may ask (`access`);
+//! 2. the method is one that is served (`method`);
+//! 3. the request names a host and a target that can be a path (`target`);
+//! 4. what the path names is opened beneath the root: a file, or a folder's index or listing (`Site::resource`), unless
 //!    `_redirects` leads elsewhere;
-//! 4. the preconditions, then the range select what of the file is sent (`representation`);
-//! 5. the fields of `_headers` are set (`site_files`);
-//! 6. a HEAD gets the same head and no body.
+//! 5. the preconditions, then the range select what of the file is sent (`representation`);
+//! 6. the fields of `_headers` are set (`site_files`);
+//! 7. a HEAD gets the same head and no body.
 //!
 //! A refusal becomes a page in one place, `refuse`.
 
+mod access;
 mod archive;
 mod body;
 mod cache;
@@ -42,6 +44,7 @@ use listing::{Format, Listing};
 use representation::{Held, Representation};
 use site_files::{SiteFiles, SiteRules};
 
+use crate::auth::Auth;
 use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::{Target, is_hidden, is_reachable};
@@ -84,6 +87,8 @@ pub struct Site {
     /// Entries of the listings that are being sent.
     listed: Arc<AtomicUsize>,
     archives: Archives,
+    /// Who may come in, if not everybody.
+    auth: Option<Arc<Auth>>,
 }
 
 /// A decision: what a client is to be sent, as plain data.
@@ -217,6 +222,7 @@ impl Site {
             boundaries: AtomicU64::new(0),
             listed: Arc::default(),
             archives: Archives::default(),
+            auth: None,
         })
     }
 
@@ -233,7 +239,7 @@ impl Site {
             None => rules,
         };
         let site_files = rules.site_files.then(SiteFiles::default);
-        Self { rules: Rules { headers, ..rules }, site_files, ..self }
+        Self { rules: Rules { headers, ..rules }, site_files, ..self }.private()
     }
 
     /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
@@ -255,13 +261,15 @@ impl Site {
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
         let site = self.site_rules(now);
-        let mut answer = match self.decide(request, site.as_deref(), now) {
+        let decided = self.admit(request, now).and_then(|()| self.decide(request, site.as_deref(), now));
+        let mut answer = match decided {
             Ok(answer) => answer,
             Err(refusal) => refuse(&refusal, request, Some(&self.tree)),
         };
         // What is shared has them already.
         if answer.fields.shared.is_none() {
             set_fields(&mut answer.fields.own, &self.rules.headers);
+            self.keep_private(&mut answer.fields.own);
         }
         if let Some(site) = site {
             if let Some(target) = Target::parse(request.target).ok().and_then(|target| self.beneath_prefix(target)) {

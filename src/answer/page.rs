@@ -44,13 +44,15 @@ pub(super) fn error_as_text(status: u16) -> String {
 fn explanation(status: u16) -> &'static str {
     match status {
         400 => "The request is malformed.",
-        403 => "This file may not be read.",
+        401 => "This needs a name and a password.",
+        403 => "You may not read this.",
         404 => "There is nothing at this address.",
         405 => "Files are only read here.",
         412 => "The file is not the one that was asked for.",
         413 => "A request has no body here.",
         414 => "The address is too long.",
         416 => "The file has no such bytes.",
+        429 => "Too many passwords are tried. Please try again in a moment.",
         431 => "The request has too many fields.",
         501 => "This method is not known.",
         503 => "The server is busy. Please try again in a moment.",

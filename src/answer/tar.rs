@@ -140,7 +140,7 @@ mod tests {
         let late = UNIX_EPOCH + Duration::from_secs(OCTAL);
         let rows: &[(&[u8], u64, SystemTime, &[u8])] = &[
             (&[b'n'; 100], OCTAL - 1, late - Duration::from_nanos(1), b""),
-            (long.as_bytes(), 1, UNIX_EPOCH, &format!("110 path={long}\n").into_bytes()),
+            (long.as_bytes(), 1, UNIX_EPOCH, &format!("111 path={long}\n").into_bytes()),
             ("sp\u{e4}".as_bytes(), 1, UNIX_EPOCH, "13 path=sp\u{e4}\n".as_bytes()),
             (b"\xff", 1, UNIX_EPOCH, b""),
             (b"a", OCTAL, UNIX_EPOCH, b"19 size=8589934592\n"),
@@ -159,7 +159,7 @@ mod tests {
             }
         }
         let odd = header_of(&[0xff; 101], Some(1), UNIX_EPOCH);
-        assert!(odd[BLOCK..].starts_with(b"21 hdrcharset=BINARY\n110 path=\xff"));
+        assert!(odd[BLOCK..].starts_with(b"21 hdrcharset=BINARY\n111 path=\xff"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A request as plain data, whichever front it came through.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
 
 use tiny_http::Method;
 
@@ -17,6 +19,9 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The version as (major, minor).
     pub version: (u8, u8),
+    /// The address of the client, or of the proxy before it. Where it is not known, nobody is who may come from some networks
+    /// alone, and all are one client who is wrong with a password.
+    pub client: Option<IpAddr>,
     /// `Host`
     pub host: Option<Cow<'a, str>>,
     /// `Accept`
@@ -35,6 +40,18 @@ pub struct Request<'a> {
     pub if_modified_since: Option<Cow<'a, str>>,
     /// `If-Unmodified-Since`
     pub if_unmodified_since: Option<Cow<'a, str>>,
+    /// `Authorization`
+    pub(crate) authorization: Secret<'a>,
+}
+
+/// A value that is shown to nobody.
+#[derive(Clone, Default)]
+pub(crate) struct Secret<'a>(pub(crate) Option<Cow<'a, str>>);
+
+impl fmt::Debug for Secret<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Some(..)" } else { "None" })
+    }
 }
 
 impl<'a> Request<'a> {
@@ -44,6 +61,7 @@ impl<'a> Request<'a> {
             method,
             target,
             version: (1, 1),
+            client: None,
             host: None,
             accept: None,
             accept_encoding: None,
@@ -53,6 +71,7 @@ impl<'a> Request<'a> {
             if_none_match: None,
             if_modified_since: None,
             if_unmodified_since: None,
+            authorization: Secret(None),
         }
     }
 
@@ -65,6 +84,7 @@ impl<'a> Request<'a> {
             8 if name.eq_ignore_ascii_case("if-range") => &mut self.if_range,
             8 if name.eq_ignore_ascii_case("if-match") => &mut self.if_match,
             13 if name.eq_ignore_ascii_case("if-none-match") => &mut self.if_none_match,
+            13 if name.eq_ignore_ascii_case("authorization") => &mut self.authorization.0,
             15 if name.eq_ignore_ascii_case("accept-encoding") => &mut self.accept_encoding,
             17 if name.eq_ignore_ascii_case("if-modified-since") => &mut self.if_modified_since,
             19 if name.eq_ignore_ascii_case("if-unmodified-since") => &mut self.if_unmodified_since,
@@ -91,6 +111,13 @@ impl<'a> Request<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let request = Request::new(&Method::Get, "/").with("authorization", "Basic secret");
+        assert_eq!(request.authorization.0.as_deref(), Some("Basic secret"));
+        assert!(!format!("{request:?}").contains("secret"));
+    }
 
     #[test]
     fn lines_of_one_field_are_combined_and_bounded() {

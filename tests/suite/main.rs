@@ -6,6 +6,7 @@
 //! - `requests`: one request, one answer: tables of named rows through one function;
 //! - `rules`: what can be chosen about the pages of a site, and its fields;
 //! - `site_files`: `_headers` and `_redirects`, the rules that lie at the root of a site;
+//! - `access`: who is answered, by network and by password;
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `archive`: a folder as one download;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
@@ -23,6 +24,7 @@
 // The helpers of tests are tests, which clippy.toml cannot know.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod access;
 mod archive;
 mod attacks;
 mod cache;

@@ -16,6 +16,7 @@ use super::poller::{Interest, Poller};
 use super::{LISTENER, Worker};
 use crate::config::Config;
 use crate::limits;
+use crate::network;
 
 /// Connections that are accepted in one turn, and have their first turn in it.
 const ACCEPTS: usize = 4;
@@ -102,7 +103,7 @@ impl Door {
     fn enter(&self, client: IpAddr) -> bool {
         if self.most_of_one > 0 {
             let mut clients = self.clients();
-            let count = clients.entry(network(client)).or_default();
+            let count = clients.entry(network::of_client(client)).or_default();
             if *count >= self.most_of_one {
                 return false;
             }
@@ -117,7 +118,7 @@ impl Door {
         let Some(client) = client else { return };
         self.inside.fetch_sub(1, Ordering::Relaxed);
         if self.most_of_one > 0 {
-            let (client, mut clients) = (network(client), self.clients());
+            let (client, mut clients) = (network::of_client(client), self.clients());
             let left = clients.get_mut(&client).map(|count| {
                 *count -= 1;
                 *count
@@ -150,17 +151,6 @@ enum Backlog {
     Empty,
     /// Nobody can be accepted; whoever watches tries again.
     Blocked,
-}
-
-/// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits, which is what one household or host has.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
 }
 
 impl Worker {
@@ -317,14 +307,6 @@ fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_client_is_an_address_or_a_network() {
-        let network = |address: &str| network(address.parse().unwrap()).to_string();
-        assert_eq!(network("192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-    }
 
     #[test]
     fn who_leaves_makes_room_for_another_from_there() {

@@ -282,7 +282,8 @@ impl Connection {
         loop {
             if look {
                 match head::parse(input.rest()) {
-                    Parsed::Whole(head, used) => {
+                    Parsed::Whole(mut head, used) => {
+                        head.request.client = Some(self.peer.ip());
                         self.partial = false;
                         self.ask(worker, Part::Beginning)?;
                         let step = self.respond(worker, &head, input.rest().len() > used);

@@ -261,6 +261,7 @@ fn plain(request: &tiny_http::Request) -> Request<'_> {
     let version = request.http_version();
     let mut plain = Request::new(request.method(), request.url());
     plain.version = (version.0, version.1);
+    plain.client = request.remote_addr().map(SocketAddr::ip);
     for header in request.headers() {
         plain.push(header.field.as_str().as_str(), header.value.as_str());
     }

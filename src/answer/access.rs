@@ -1,0 +1,69 @@
+//! Whether a client is answered at all: by where it comes from, then by name and password.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tiny_http::Method;
+
+use super::{Field, Refusal, Site};
+use crate::auth::{Auth, Denied};
+use crate::http::request::Request;
+
+/// Asks a client for name and password (RFC 7617 section 2.1).
+const CHALLENGE: &str = "Basic realm=\"brooklet\", charset=\"UTF-8\"";
+/// What is not for everybody is kept by nobody who serves others.
+const PRIVATE: &str = "private";
+
+impl Site {
+    /// Answers only those who may come in: others are asked for a name and a password. All of it needs them, but for OPTIONS
+    /// where pages of other origins may read: a browser asks beforehand, without credentials, and learns nothing of the files.
+    ///
+    /// What has no `Cache-Control` of its own says `private` then. By RFC 9111 section 3.5 a shared cache keeps no answer to a
+    /// request with credentials, but not every one heeds that.
+    pub fn with_auth(self, auth: Arc<Auth>) -> Self {
+        Self { auth: Some(auth), ..self }.private()
+    }
+
+    /// For files.
+    pub(super) fn private(mut self) -> Self {
+        if self.auth.is_some() && self.rules.cache_control.is_none() {
+            self.rules.cache_control = Some(PRIVATE.into());
+        }
+        self
+    }
+
+    /// For whatever is no file.
+    pub(super) fn keep_private(&self, fields: &mut Vec<Field>) {
+        if self.auth.is_some() && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("Cache-Control")) {
+            fields.push(("Cache-Control".into(), PRIVATE.into()));
+        }
+    }
+
+    /// Whether the request is answered.
+    pub(super) fn admit(&self, request: &Request<'_>, now: SystemTime) -> Result<(), Refusal> {
+        let allow = &self.rules.allow;
+        // Of whom nothing is known, nobody is sure that it may.
+        let from = |client| allow.iter().any(|network| network.contains(client));
+        if !allow.is_empty() && !request.client.is_some_and(from) {
+            return Err(Refusal::from(403));
+        }
+        match &self.auth {
+            Some(_) if *request.method == Method::Options && self.rules.cors.is_some() => Ok(()),
+            Some(auth) => Ok(auth.check(request.authorization.0.as_deref(), request.client, now)?),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unknown => Self { status: 401, field: Some(("WWW-Authenticate".into(), CHALLENGE.into())) },
+            Denied::Later(time) => {
+                // The whole second that it is over in.
+                let seconds = time.as_millis().div_ceil(1000).max(1);
+                Self { status: 429, field: Some(("Retry-After".into(), seconds.to_string().into())) }
+            }
+        }
+    }
+}
