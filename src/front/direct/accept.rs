@@ -40,7 +40,10 @@ pub(super) struct Door {
 /// How many connections there may be: as many as the configuration says, if there are two descriptors for each (the socket and
 /// a file). The process is allowed more descriptors if they are wanted (`setrlimit(2)`).
 pub(super) fn room(config: &Config, listeners: usize) -> usize {
-    let others = limits::DESCRIPTORS_SPARE + limits::CACHED_FILES + limits::REFUSALS + config.workers() + listeners;
+    // Of the three that an archive needs one is the file.
+    let archives = if config.rules.archive { 2 * limits::ARCHIVES } else { 0 };
+    let own = limits::DESCRIPTORS_SPARE + limits::CACHED_FILES + limits::REFUSALS + archives;
+    let others = own + config.workers() + listeners;
     let wanted = (2 * config.max_connections + others) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut allowed = current.unwrap_or(u64::MAX);
