@@ -82,10 +82,14 @@ pub const SYMLINKS: usize = 40;
 /// Folders that a path may lead through where the kernel does not resolve it: each is a descriptor for that while.
 pub const DEPTH: usize = 128;
 
-/// Entries of one listing; the page says when there are more.
-pub const LISTING_ENTRIES: usize = 200_000;
-/// Entries of all listings that are being sent. Each costs some 80 bytes; who would need more is asked to come again (503).
-pub const LISTINGS_HELD: usize = 400_000;
+/// Entries of a listing that is sorted. One with more is sent as the folder is read, in the order of the folder.
+pub const LISTING_SORTED: usize = 20_000;
+/// Bytes of the names of a listing that is sorted, and of those of a page of the JSON. Beside each name are kept 24 bytes.
+pub const LISTING_NAMES: usize = 1024 * KIB;
+/// Bytes of all listings that are held while they are sent. Who finds no room is sent one that is not sorted, or a shorter page.
+pub const LISTINGS_HELD: usize = 4 * 1024 * KIB;
+/// Entries that can be asked for as one page of the JSON.
+pub const LISTING_PAGE: usize = 10_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
 pub const LISTING_ROWS: usize = 32;
 
@@ -155,5 +159,6 @@ const _: () = {
     assert!(SMALL_TURN > SMALL_BUFFER as u64 && LARGE_TURN > BUFFER_SIZE_MAX as u64);
     assert!(TARGET < HEAD && HEAD <= HEADS_HELD);
     assert!(SITE_FILE_LINE < SITE_FILE);
-    assert!(LISTING_ROWS <= LISTING_ENTRIES && LISTING_ENTRIES <= LISTINGS_HELD && RANGES <= RANGE_SPECS);
+    assert!(LISTING_ROWS <= LISTING_PAGE && LISTING_PAGE <= LISTING_SORTED && LISTING_NAMES < LISTINGS_HELD);
+    assert!(RANGES <= RANGE_SPECS);
 };

@@ -1,7 +1,7 @@
 //! The body of an answer: a sequence of segments, made when they are wanted.
 //!
-//! A segment is some bytes or a slice of an open file, and the length of the whole is known beforehand. Any place in a body
-//! is a [`Position`], so that every body can be stopped and resumed anywhere with nothing kept in between, and a part of
+//! A segment is some bytes or a slice of an open file, and the length of the whole is known beforehand, but for what is read
+//! from folders of any size. Any place in a body is a [`Position`], so that every body can be stopped and resumed anywhere with nothing kept in between, and a part of
 //! any body is found by passing over segments. They are asked for in their order, or from the first one on again: what is
 //! made of a whole tree of folders need not remember where all of them were.
 
@@ -62,6 +62,7 @@ enum Content {
     Parts(Box<Parts>),
     Listing(Box<Listing>),
     Archive(Box<Archive>),
+    Chunked(Box<Chunked>),
 }
 
 impl Default for Body {
@@ -100,17 +101,36 @@ impl Body {
         Self(Content::Archive(Box::new(archive)))
     }
 
-    /// Bytes in all.
-    pub fn length(&self) -> u64 {
-        fn sum<T>(segment: impl Fn(usize) -> Option<T>, length: impl Fn(T) -> u64) -> u64 {
-            (0..).map_while(segment).map(length).sum()
-        }
+    /// The same in chunks (RFC 9112 section 7.1), which tell where it ends.
+    pub(crate) fn chunked(self) -> Self {
+        Self(Content::Chunked(Box::new(Chunked { body: self, at: None, end: None })))
+    }
+
+    pub(crate) fn is_chunked(&self) -> bool {
+        matches!(self.0, Content::Chunked(_))
+    }
+
+    /// Whether its length is known before it is read.
+    pub fn is_sized(&self) -> bool {
         match &self.0 {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::Slice(_, range) => range.end.saturating_sub(range.start),
-            Content::Parts(parts) => sum(|index| parts.segment(index), |segment| segment.length()),
-            Content::Archive(archive) => archive.selected(),
-            Content::Listing(listing) => sum(|index| listing.segment(index), |text| text.len() as u64),
+            Content::Bytes(_) | Content::Slice(..) | Content::Parts(_) => true,
+            Content::Archive(_) => true,
+            Content::Listing(listing) => listing.is_held(),
+            Content::Chunked(_) => false,
+        }
+    }
+
+    /// Bytes in all; none if that is not known before it is read.
+    pub fn length(&self) -> Option<u64> {
+        match &self.0 {
+            Content::Bytes(bytes) => Some(bytes.len() as u64),
+            Content::Slice(_, range) => Some(range.end.saturating_sub(range.start)),
+            Content::Parts(parts) => {
+                Some((0..).map_while(|index| parts.segment(index)).map(|segment| segment.length()).sum())
+            }
+            Content::Archive(archive) => Some(archive.selected()),
+            Content::Listing(listing) => listing.length(),
+            Content::Chunked(_) => None,
         }
     }
 
@@ -125,7 +145,8 @@ impl Body {
             Content::Slice(opened, range) => (index == 0).then(|| opened.segment(range)),
             Content::Parts(parts) => parts.segment(index),
             Content::Archive(archive) => archive.segment(index)?,
-            Content::Listing(listing) => listing.segment(index).map(|text| Segment::Bytes(Cow::Owned(text))),
+            Content::Listing(listing) => listing.segment(index)?.map(|text| Segment::Bytes(Cow::Owned(text))),
+            Content::Chunked(chunked) => return chunked.segment(index),
         })
     }
 
@@ -221,6 +242,53 @@ impl Parts {
     }
 }
 
+/// A body in chunks, one for each segment that is not empty, then the last one. A chunk of bytes is one segment, that of a slice
+/// are three: so three are counted for each, some of them empty.
+#[derive(Debug)]
+struct Chunked {
+    body: Body,
+    /// The segment of the body that was asked for last, and whether it is a slice.
+    at: Option<(usize, bool)>,
+    /// The number of segments of the body, when it is known.
+    end: Option<usize>,
+}
+
+impl Chunked {
+    fn segment(&mut self, index: usize) -> io::Result<Option<Segment<'_>>> {
+        let (inner, part) = (index / 3, index % 3);
+        let bytes = |bytes: Vec<u8>| Ok(Some(Segment::Bytes(Cow::Owned(bytes))));
+        if self.end.is_some_and(|end| inner > end || (inner == end && part > 0)) {
+            return Ok(None);
+        }
+        if part > 0 && self.at == Some((inner, false)) {
+            return bytes(Vec::new());
+        }
+        match self.body.segment(inner)? {
+            None => {
+                self.end = Some(inner);
+                bytes(b"0\r\n\r\n".to_vec())
+            }
+            // A chunk of no bytes would be the last one.
+            Some(segment) if segment.length() == 0 => {
+                self.at = Some((inner, false));
+                bytes(Vec::new())
+            }
+            Some(Segment::Bytes(text)) => {
+                self.at = Some((inner, false));
+                bytes([format!("{:x}\r\n", text.len()).as_bytes(), &*text, b"\r\n"].concat())
+            }
+            Some(slice) => {
+                self.at = Some((inner, true));
+                match part {
+                    0 => bytes(format!("{:x}\r\n", slice.length()).into_bytes()),
+                    1 => Ok(Some(slice)),
+                    _ => bytes(b"\r\n".to_vec()),
+                }
+            }
+        }
+    }
+}
+
 /// The value of `Content-Range` for a range that is not empty.
 pub(super) fn content_range(range: &Range<u64>, length: u64) -> String {
     format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1))
@@ -229,7 +297,7 @@ pub(super) fn content_range(range: &Range<u64>, length: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::listing::tests::listing;
+    use crate::answer::listing::tests::{listing, stream};
     use proptest::prelude::*;
     use std::io::Write;
 
@@ -283,15 +351,41 @@ mod tests {
             cuts in proptest::collection::vec(any::<u64>(), 0..8),
             from in 0usize..2000, count in 0usize..2000, step in 1usize..300,
         ) {
-            for body in &mut bodies(&content, cuts) {
+            let (_folder, unsized_listing) = stream(content.len() / 8);
+            let chunked = bodies(&content, cuts.clone()).into_iter().map(Body::chunked);
+            let mut all: Vec<_> = bodies(&content, cuts.clone()).into_iter().chain(chunked).collect();
+            all.push(Body::listing(unsized_listing));
+            for body in &mut all {
                 let whole = read(body, Position::default(), usize::MAX, 1 << 16);
-                prop_assert_eq!(whole.len() as u64, body.length());
+                prop_assert_eq!(body.length().unwrap_or(whole.len() as u64), whole.len() as u64);
+                prop_assert_eq!(body.is_sized(), body.length().is_some());
                 let from = from.min(whole.len());
                 let until = (from + count).min(whole.len());
                 let begin = body.position(from as u64).unwrap();
                 let part = read(body, begin, until - from, step);
                 prop_assert_eq!(&part[..], &whole[from..until]);
             }
+        }
+    }
+
+    #[test]
+    fn chunks_hold_the_body_and_tell_its_end() {
+        let content: Vec<u8> = (0..=255).collect();
+        for body in 0..bodies(&content, vec![3, 40, 77, 200]).len() {
+            let body = || bodies(&content, vec![3, 40, 77, 200]).remove(body);
+            let chunked = read(&mut body().chunked(), Position::default(), usize::MAX, 50);
+            let (mut rest, mut whole) = (&chunked[..], Vec::new());
+            loop {
+                let end = rest.windows(2).position(|bytes| bytes == b"\r\n").unwrap();
+                let size = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+                whole.extend_from_slice(&rest[end + 2..][..size]);
+                rest = rest[end + 2 + size..].strip_prefix(b"\r\n").unwrap();
+                if size == 0 {
+                    break;
+                }
+            }
+            assert_eq!(rest, b"");
+            assert_eq!(whole, read(&mut body(), Position::default(), usize::MAX, 1 << 16));
         }
     }
 

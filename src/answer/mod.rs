@@ -40,7 +40,7 @@ pub(crate) use body::shortened;
 pub use body::{Body, Position, Segment};
 use body::{Parts, content_range};
 use cache::Cache;
-use listing::{Format, Listing};
+use listing::{Format, Listing, Query};
 use representation::{Held, Representation};
 use site_files::{SiteFiles, SiteRules};
 
@@ -84,7 +84,7 @@ pub struct Site {
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
     seed: RandomState,
     boundaries: AtomicU64,
-    /// Entries of the listings that are being sent.
+    /// Bytes of the listings that are being sent.
     listed: Arc<AtomicUsize>,
     archives: Archives,
     /// Who may come in, if not everybody.
@@ -99,8 +99,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// The fields, without `Date`, `Content-Length` and `Connection`, which the sender adds.
     pub fields: Fields,
-    /// The value of `Content-Length` in bytes; none where the status forbids one (204, 304). With HEAD it is that of the
-    /// body that GET would have got.
+    /// The value of `Content-Length` in bytes; none where the status forbids one (204, 304), and where the length of the body is
+    /// not known before it is read to its end. With HEAD it is that of the body that GET would have got.
     pub content_length: Option<u64>,
     /// The body, empty with HEAD.
     pub body: Body,
@@ -145,7 +145,7 @@ pub(crate) fn field_line(out: &mut Vec<u8>, name: &str, value: &str) {
 
 impl Answer {
     fn new(status: u16, body: Body) -> Self {
-        let content_length = Some(body.length());
+        let content_length = body.length();
         Self { status: StatusCode(status), fields: Fields::default(), content_length, body }
     }
 
@@ -452,9 +452,9 @@ impl Site {
         }
         match self.tree.open(&target.path)? {
             Found::Folder(folder) if listing => {
-                let (format, top) = (format(request, target), target.path.is_empty());
-                let wanted = |name: &[u8]| self.visible().shows(name, top);
-                Ok(Resource::Folder(Listing::read(&self.tree, &folder, target, format, wanted, &self.listed)?))
+                let query = Query::of(target, format(request, target), self.visible());
+                let query = query.map_err(|_| Refusal::from(400))?;
+                Ok(Resource::Folder(Listing::read(&self.tree, folder, &target.path, query, &self.listed)?))
             }
             // `/file/` names a folder, and there is none.
             _ => Err(Refusal::from(404)),
@@ -785,14 +785,14 @@ fn content_type(media_type: &'static str) -> Cow<'static, str> {
 }
 
 fn folder(listing: Listing) -> Answer {
-    let content_type = match listing.format() {
-        Format::Html => HTML,
-        Format::Json => "application/json",
+    let (content_type, policy) = match listing.format() {
+        Format::Html => (HTML, page::LISTING_POLICY),
+        Format::Json => ("application/json", page::POLICY),
     };
     Answer::new(200, Body::listing(listing))
         .with("Content-Type", content_type)
         .with("X-Content-Type-Options", "nosniff")
-        .with("Content-Security-Policy", page::POLICY)
+        .with("Content-Security-Policy", policy)
         .with("Cache-Control", "no-cache")
         .with("Vary", "Accept")
 }

@@ -7,8 +7,13 @@ use tiny_http::StatusCode;
 /// The style of every page. Its hash stands in [`POLICY`].
 const STYLE: &str = include_str!("page.css");
 
-/// The `Content-Security-Policy` of every page: the style above and nothing more. A test holds hash and style together.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-WXeqMsRPhb33X9K8iv9ANBxfP6hGeXjq/+CgqasXI5Y='; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+/// The script of a listing. Its hash stands in [`LISTING_POLICY`].
+const SCRIPT: &str = include_str!("page.js");
+
+/// The `Content-Security-Policy` of a page: the style above and nothing more. A test holds hash and style together.
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-l+08E8xGPhw4mHdbQnESpyTCx5XiGbJNWoUPSkXa9NM='; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+/// The same of a listing, which has the script above and a form.
+pub(super) const LISTING_POLICY: &str = "default-src 'none'; style-src 'sha256-l+08E8xGPhw4mHdbQnESpyTCx5XiGbJNWoUPSkXa9NM='; script-src 'sha256-MqKATxQQzKBC7/wzR/sGCgWDhGDXOyMiWF8Rc7uFnC0='; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
 /// Begins a page; `title` is escaped already.
 pub(super) fn open(out: &mut String, title: Arguments<'_>) -> Result {
@@ -23,6 +28,12 @@ pub(super) fn open(out: &mut String, title: Arguments<'_>) -> Result {
 /// Ends a page.
 pub(super) fn close(out: &mut String) -> Result {
     out.write_str("</body>\n</html>\n")
+}
+
+/// Ends a page that has a script.
+pub(super) fn close_with_script(out: &mut String) -> Result {
+    writeln!(out, "<script>{SCRIPT}</script>")?;
+    close(out)
 }
 
 /// The page that tells a person about an error.
@@ -67,9 +78,17 @@ mod tests {
     use sha2::Digest;
 
     #[test]
-    fn the_policy_allows_exactly_our_style() {
-        let hash = base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(STYLE));
-        assert!(POLICY.contains(&format!("style-src 'sha256-{hash}';")), "the hash of page.css is {hash}");
-        assert!(!STYLE.contains("url(") && !STYLE.contains("@import") && !STYLE.contains('<'));
+    fn the_policy_allows_exactly_our_style_and_our_script() {
+        let hash = |text| base64::engine::general_purpose::STANDARD.encode(sha2::Sha256::digest(text));
+        let (style, script) = (hash(STYLE), hash(SCRIPT));
+        let allowed = format!("default-src 'none'; style-src 'sha256-{style}'; ");
+        assert!(POLICY.starts_with(&allowed), "the hash of page.css is {style}");
+        assert!(LISTING_POLICY.starts_with(&allowed), "the hash of page.css is {style}");
+        assert!(
+            LISTING_POLICY.contains(&format!("; script-src 'sha256-{script}'; ")),
+            "the hash of page.js is {script}"
+        );
+        assert!(!POLICY.contains("script") && !POLICY.contains("unsafe") && !LISTING_POLICY.contains("unsafe"));
+        assert!(!STYLE.contains("url(") && !STYLE.contains("@import") && !STYLE.contains('<') && !SCRIPT.contains('<'));
     }
 }

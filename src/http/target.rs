@@ -89,6 +89,22 @@ impl<'a> Target<'a> {
         self.query?.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
     }
 
+    /// The text of a parameter of the query, as forms encode it: `+` is a space.
+    ///
+    /// # Errors
+    /// [`Malformed`] for a percent sign without two hexadecimal digits.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<Cow<'a, [u8]>>, Malformed> {
+        let Some(encoded) = self.parameter(name) else { return Ok(None) };
+        let digits = |behind: &str| behind.get(..2).is_some_and(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        if !encoded.split('%').skip(1).all(digits) {
+            return Err(Malformed);
+        }
+        Ok(Some(match encoded.contains('+') {
+            false => Cow::from(percent_decode_str(encoded)),
+            true => Cow::Owned(percent_decode_str(&encoded.replace('+', " ")).collect()),
+        }))
+    }
+
     /// Whether the query has this parameter, with a value or without.
     pub(crate) fn asks_for(&self, name: &str) -> bool {
         let named = |pair: &str| pair.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
@@ -235,6 +251,10 @@ mod tests {
         assert_eq!(target.parameter("order"), Some("desc"));
         assert_eq!(target.parameter("sorted"), None);
         assert_eq!(target.parameter("ord"), None);
+        let text = |query: &'static str| Target::parse(query).unwrap().text("q").map(|text| text.map(Cow::into_owned));
+        assert_eq!(text("/?p=1"), Ok(None));
+        assert_eq!(text("/?q=a%2Bb+c%00%fF%252f"), Ok(Some(b"a+b c\0\xff%2f".to_vec())));
+        assert!(["/?q=%", "/?q=a%4", "/?q=%%41", "/?q=%+4", "/?q=%4g"].into_iter().all(|query| text(query).is_err()));
         assert!(target.asks_for("sorted") && target.asks_for("sort") && !target.asks_for("sor"));
     }
 

@@ -17,7 +17,6 @@ pub(crate) const MANY: usize = 8 << 10;
 
 impl Reader {
     /// Whether there are places in a folder that another reader can go to.
-    #[allow(dead_code)]
     pub(crate) const PLACES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
     /// Of an open folder, which nobody else reads.
@@ -29,7 +28,6 @@ impl Reader {
         })
     }
 
-    #[allow(dead_code)]
     pub(crate) fn folder(&self) -> &File {
         &self.folder
     }
@@ -116,7 +114,6 @@ impl Reader {
 }
 
 /// Names of a folder, sorted by their bytes.
-#[allow(dead_code)]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Names {
     pub(crate) names: Vec<Box<[u8]>>,
@@ -127,7 +124,6 @@ pub(crate) struct Names {
 /// What a name costs beside its bytes, about.
 const NAME: usize = 32;
 
-#[allow(dead_code)]
 impl Reader {
     /// The smallest names greater than `after` of those that are wanted: `most` of them, and no more than take up so many
     /// bytes of memory, but one in any case. Found in one pass over the folder, so a name that stays comes once, whatever else

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
@@ -21,15 +22,16 @@ use rustix::io::Errno;
 
 use crate::http::validator::Version;
 use crate::rules::Symlinks;
-pub(crate) use folder::Reader;
+pub(crate) use folder::{MANY, Reader};
 
 /// Without waiting for whoever holds the other end of a fifo, and never making a terminal ours.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
 /// A folder that is held open, and all that lies beneath it; or one file in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Tree {
-    root: OwnedFd,
+    /// Also that of the copies in bodies that are read while they are sent.
+    root: Arc<OwnedFd>,
     /// The name of the one file that there is, if the root is no folder.
     only: Option<Box<[u8]>>,
     resolver: Resolver,
@@ -83,7 +85,7 @@ impl Tree {
             folder => (folder?, None),
         };
         let resolver = Resolver::for_root(root.as_fd());
-        Ok(Self { root, only, resolver, symlinks: Symlinks::Inside })
+        Ok(Self { root: Arc::new(root), only, resolver, symlinks: Symlinks::Inside })
     }
 
     /// The path of the one file that there is, if the root is no folder.
@@ -151,22 +153,6 @@ impl Tree {
     fn version(&self, path: &[u8]) -> Option<Version> {
         let (kind, version) = look(self.root.as_fd(), path)?;
         (kind == FileType::RegularFile).then_some(version)
-    }
-
-    /// Visits the entries of an open folder at `path`, in no order, until `visit` returns false. Left out is what
-    /// [`open`](Self::open) would not find, and what vanished meanwhile.
-    pub(crate) fn entries(
-        &self,
-        folder: &File,
-        path: &[u8],
-        mut visit: impl FnMut(&[u8], Entry) -> bool,
-        wanted: impl Fn(&[u8]) -> bool,
-    ) -> io::Result<()> {
-        let mut reader = Reader::new(folder.try_clone()?)?;
-        reader.all(|name| match wanted(name).then(|| self.entry(folder, path, name)).flatten() {
-            Some(entry) => visit(name, entry),
-            None => true,
-        })
     }
 
     /// What is under this name in an open folder at `path`; none if [`open`](Self::open) would not find it.
@@ -461,14 +447,22 @@ mod tests {
         let tree = Tree::new(&lab.path().join("root")).unwrap();
         let Found::Folder(folder) = tree.open(b"").unwrap() else { panic!("the root is a folder") };
         let mut names = Vec::new();
-        let visit = |name: &[u8], entry: Entry| {
-            names.push((name.to_vec(), entry.folder));
-            true
-        };
-        tree.entries(&folder, b"", visit, |name| name != b"to-file").unwrap();
+        let mut reader = Reader::new(folder.try_clone().unwrap()).unwrap();
+        reader
+            .all(|name| {
+                names.extend(tree.entry(&folder, b"", name).map(|entry| (name.to_vec(), entry.folder)));
+                true
+            })
+            .unwrap();
         names.sort();
-        let expected: Vec<(&[u8], bool)> =
-            vec![(b"a", true), (b"dot", false), (b"slashes", true), (b"to-folder", true), (b"\xff\n", false)];
+        let expected: Vec<(&[u8], bool)> = vec![
+            (b"a", true),
+            (b"dot", false),
+            (b"slashes", true),
+            (b"to-file", false),
+            (b"to-folder", true),
+            (b"\xff\n", false),
+        ];
         assert_eq!(names, expected.into_iter().map(|(n, f)| (n.to_vec(), f)).collect::<Vec<_>>());
     }
 

@@ -122,13 +122,59 @@ impl Client {
 
     fn try_receive(&mut self, method: &str) -> io::Result<Response> {
         let mut response = self.try_receive_head()?;
-        assert_eq!(response.field("Transfer-Encoding"), None, "every length is known beforehand");
+        let coding = response.field("Transfer-Encoding");
+        assert!(matches!(coding, None | Some("chunked")), "{coding:?}");
+        assert!(coding.is_none() || response.length().is_none(), "two lengths");
         response.body = match response.length() {
             _ if method == "HEAD" || matches!(response.status, 100..=199 | 204 | 304) => Vec::new(),
             Some(length) => self.take(length)?,
+            None if coding.is_some() => self.chunks()?,
             None => self.rest(),
         };
         Ok(response)
+    }
+
+    /// Reads a body in chunks, which have no extensions and no trailers.
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let Some(chunk) = self.chunk()? else { return Ok(body) };
+            body.extend_from_slice(&chunk);
+        }
+    }
+
+    /// Reads a chunk; none if it is the last one.
+    pub(crate) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let line = loop {
+            if let Some(end) = self.waiting.windows(2).position(|bytes| bytes == b"\r\n") {
+                break self.piece(end)?;
+            }
+            assert!(self.waiting.len() < 20, "no size of a chunk: {:?}", self.waiting.escape_ascii().to_string());
+            self.more()?;
+        };
+        let digits = std::str::from_utf8(&line).expect("text");
+        let plain = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(plain, "no size of a chunk: {digits:?}");
+        let size = usize::from_str_radix(digits, 16).expect("a number");
+        let chunk = self.piece(size)?;
+        Ok((size > 0).then_some(chunk))
+    }
+
+    /// Takes so many bytes and the line end behind them.
+    fn piece(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        while self.waiting.len() < count + 2 {
+            self.more()?;
+        }
+        let mut piece: Vec<u8> = self.waiting.drain(..count + 2).collect();
+        assert_eq!(piece.split_off(count), b"\r\n", "behind {count} bytes");
+        Ok(piece)
+    }
+
+    fn more(&mut self) -> io::Result<()> {
+        match self.fill()? {
+            0 => Err(io::Error::new(ErrorKind::UnexpectedEof, "the end in the middle of a chunk")),
+            _ => Ok(()),
+        }
     }
 
     /// Reads a head and leaves the body where it is.

@@ -9,6 +9,7 @@
 //! - `access`: who is answered, by network and by password;
 //! - `listing`: folders without an index, as a page and as JSON;
 //! - `archive`: a folder as one download;
+//! - `large`: folders with too many entries to be sorted, and pages of the JSON;
 //! - `streaming`: long transfers, several requests on one connection, files that change meanwhile;
 //! - `hostile`: clients that break the rules, come all at once, or stand still; and the stop;
 //! - `heads`: what the direct front reads by itself: requests, their bodies, and where the next one begins;
@@ -32,6 +33,7 @@ mod client;
 mod examples;
 mod heads;
 mod hostile;
+mod large;
 mod limits;
 mod listing;
 #[path = "../../benches/measure/mod.rs"]

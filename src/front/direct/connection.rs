@@ -26,6 +26,8 @@ use crate::send::{self, slice};
 const REQUESTS: usize = 32;
 /// Bytes that are sent in one turn, about.
 const TURN: u64 = 1 << 20;
+/// Segments without a byte that are passed over in one turn: each may have taken a look at some names of a folder.
+const EMPTY: usize = 32;
 /// A body of so many bytes leaves with its head, in one call. It costs less to copy it than to call twice.
 const SMALL: u64 = 32 << 10;
 
@@ -83,8 +85,8 @@ struct Sending {
     head: Box<[u8]>,
     body: Body,
     position: Position,
-    /// Bytes of the body that are still to be sent.
-    left: u64,
+    /// Bytes of the body that are still to be sent; none if only its end tells.
+    left: Option<u64>,
     then: Then,
     record: Option<Box<Record>>,
 }
@@ -329,11 +331,13 @@ impl Connection {
         if too_long && answer.status.0 < 400 {
             answer = Answer::error(413, request);
         }
+        let ends_with_it = send::frame(&mut answer, request.version);
         let passing = Passing::new(head.framing);
         // Who waits and is not told to go on may send the body or leave it: where the next request begins is not certain.
         let awaited = passing.is_some() && head.expect != Expect::Nothing;
         let interim = awaited && answer.status.0 < 400;
-        let lasts = head.persistent && !too_long && (interim || !awaited) && !worker.shared.stop.is_set();
+        let lasts =
+            head.persistent && !too_long && !ends_with_it && (interim || !awaited) && !worker.shared.stop.is_set();
         let then = match lasts {
             true => Then::Next(passing),
             false if passing.is_some() || more => Then::Linger,
@@ -354,8 +358,9 @@ impl Connection {
         }
         send::head(&mut worker.output, &answer, worker.clock.date(now), connection);
         let left = match request.method {
-            Method::Head => 0,
-            _ => answer.content_length.unwrap_or(0),
+            Method::Head => Some(0),
+            _ if answer.body.is_sized() => Some(answer.content_length.unwrap_or(0)),
+            _ => None,
         };
         self.begin(worker, answer.body, left, then, record)
     }
@@ -376,7 +381,7 @@ impl Connection {
         &mut self,
         worker: &mut Worker,
         mut body: Body,
-        left: u64,
+        left: Option<u64>,
         then: Then,
         record: Option<Box<Record>>,
     ) -> Step {
@@ -384,13 +389,13 @@ impl Connection {
         let output = &mut worker.output;
         let head = output.len();
         let mut position = Position::default();
-        if left <= SMALL && head + left as usize <= output.capacity() {
+        if let Some(left) = left.filter(|left| *left <= SMALL && head + *left as usize <= output.capacity()) {
             if let Err(error) = append(output, &mut body, &mut position, left) {
                 return self.end(then, record, Err(Failure::Source(error)));
             }
         }
         let taken = output.len() - head;
-        let more = left > taken as u64;
+        let more = left.is_none_or(|left| left > taken as u64);
         // The end of the connection follows at once, and leaves in the same segment.
         let last = matches!(then, Then::Close | Then::Linger);
         match slice::bytes(&self.socket, output, more || last) {
@@ -409,7 +414,7 @@ impl Connection {
                     };
                 }
                 let head = output.get(count..head).unwrap_or_default().into();
-                let left = left - behind as u64;
+                let left = left.map(|left| left - behind as u64);
                 self.state = State::Sending(Box::new(Sending { head, body, position, left, then, record }));
                 Ok(())
             }
@@ -419,25 +424,33 @@ impl Connection {
 
     /// Sends more of an answer, until so much is sent in all.
     fn send(&mut self, worker: &mut Worker, until: u64) -> Step {
+        let mut empty = 0;
         let (then, outcome) = loop {
             let State::Sending(sending) = &mut self.state else { return Ok(()) };
-            if sending.head.is_empty() && sending.left == 0 {
+            if sending.head.is_empty() && sending.left == Some(0) {
                 break (sending.then, Ok(()));
             }
-            if self.sent >= until {
+            if self.sent >= until || empty >= EMPTY {
                 return YIELD;
             }
             self.ask(worker, Part::Rest)?;
             let granted = self.share.as_ref().map_or(u64::MAX, |share| share.granted());
             let State::Sending(sending) = &mut self.state else { return Ok(()) };
             match sending.some(&self.socket, (until - self.sent).min(granted), &mut worker.output) {
+                Ok(Some(0)) => empty += 1,
                 Ok(Some(count)) => self.took(worker, Part::Rest, count as u64),
                 Ok(None) => return WRITE,
                 Err(failure) => break (sending.then, Err(failure)),
             }
         };
         let record = match &mut self.state {
-            State::Sending(sending) => sending.record.take(),
+            State::Sending(sending) => {
+                if outcome.is_err() && sending.left.is_none() {
+                    // Where the end of the connection is that of the body, an end too early must not look like it.
+                    let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+                }
+                sending.record.take()
+            }
             _ => None,
         };
         self.end(then, record, outcome)
@@ -594,7 +607,7 @@ impl Sending {
     /// Sends some bytes: how many, none if the socket is full.
     fn some(&mut self, socket: &TcpStream, most: u64, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
         if !self.head.is_empty() {
-            let sent = slice::bytes(socket, &self.head, self.left > 0)?;
+            let sent = slice::bytes(socket, &self.head, self.left != Some(0))?;
             self.head = self.head.get(sent.unwrap_or(0)..).unwrap_or_default().into();
             return Ok(sent);
         }
@@ -602,18 +615,24 @@ impl Sending {
         let at = self.position.offset;
         let length = segment.as_ref().map_or(0, Segment::length);
         let sent = match segment {
+            Some(Segment::Bytes(bytes)) if bytes.is_empty() => Some(0),
             Some(Segment::Bytes(bytes)) => {
                 let bytes = bytes.get(at as usize..).unwrap_or_default();
-                slice::bytes(socket, bytes, self.left > bytes.len() as u64)?
+                // Of what has no known length nobody knows whether more follows at once.
+                slice::bytes(socket, bytes, self.left.is_some_and(|left| left > bytes.len() as u64))?
             }
             Some(Segment::Slice { file, offset, length }) => {
                 let count = usize::try_from(length.saturating_sub(at).min(most)).unwrap_or(usize::MAX);
                 slice::slice(socket, file, offset + at, count, buffer)?
             }
+            None if self.left.is_none() => {
+                self.left = Some(0);
+                return Ok(Some(0));
+            }
             None => return Err(Failure::Source(io::Error::other("the body is shorter than was said"))),
         };
         let count = sent.unwrap_or(0) as u64;
-        self.left = self.left.saturating_sub(count);
+        self.left = self.left.map(|left| left.saturating_sub(count));
         self.position.offset += count;
         if self.position.offset >= length {
             self.position = Position { segment: self.position.segment + 1, offset: 0 };

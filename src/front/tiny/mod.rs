@@ -58,6 +58,7 @@ use crate::answer::{Answer, Site};
 use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
+use crate::send;
 use crate::send::copy::{Copier, Failure, Pool};
 use crate::send::pace::Pace;
 use crate::stop::Stop;
@@ -204,25 +205,28 @@ fn respond(
     let (begun, now) = (Instant::now(), SystemTime::now());
     let peer = request.remote_addr().copied();
     let body = Unread::of(&request);
-    let (line, answer) = {
+    let (line, mut answer, version) = {
         let plain = plain(&request);
         let line =
             log::log_enabled!(log::Level::Debug).then(|| format!("{:?} {:?}", plain.method.as_str(), plain.target));
-        (line, decide(&plain, request.headers().len(), body, |plain| answer(plain, now)))
+        (line, decide(&plain, request.headers().len(), body, |plain| answer(plain, now)), plain.version)
     };
     let (status, closes) = (answer.status.0, closes(&request));
-    let persistence = persistence(&request, last || closes);
+    let ends_with_it = send::frame(&mut answer, version);
+    let persistence = persistence(&request, last || closes || ends_with_it);
     let sent = match body {
         Unread::Nothing => {
             let mut writer = request.into_writer();
-            let sent = send(|| copier.send(answer, now, persistence, &mut writer));
+            let sent = guarded(|| copier.send(answer, now, persistence, &mut writer));
             match &sent {
-                Err(failure) if !is_gone(failure) => give_up(writer, peer, closes),
+                Err(failure) if !is_gone(failure) => give_up(writer, peer, closes, ends_with_it),
+                // tiny_http would let the client wait for more.
+                Ok(_) if ends_with_it && !closes => give_up(writer, peer, false, false),
                 _ => drop(writer),
             }
             sent
         }
-        _ => send(|| refuse(copier, request, answer)),
+        _ => guarded(|| refuse(copier, request, answer)),
     };
     if let Some(line) = line {
         let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
@@ -251,7 +255,7 @@ fn decide(request: &Request<'_>, fields: usize, body: Unread, answer: impl FnOnc
 }
 
 /// A panic while sending is a defect of ours, and the answer is not finished.
-fn send(send: impl FnOnce() -> Result<u64, Failure>) -> Result<u64, Failure> {
+fn guarded(send: impl FnOnce() -> Result<u64, Failure>) -> Result<u64, Failure> {
     let panicked = || Err(Failure::Source(io::Error::other("the server panicked")));
     catch_unwind(AssertUnwindSafe(send)).unwrap_or_else(|_| panicked())
 }
@@ -354,9 +358,10 @@ fn is_gone(failure: &Failure) -> bool {
 }
 
 /// Ends a connection in the middle of an answer. If the socket is not to be had, the writer is kept for good: tiny_http lets
-/// the next answer begin when it is dropped, and the client would take that for the rest of this one.
-fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool) {
-    let severed = peer.is_some_and(sever::sever);
+/// the next answer begin when it is dropped, and the client would take that for the rest of this one. `abort`: with a reset, where
+/// the client would take an end for that of the answer.
+fn give_up(writer: Box<dyn Write + Send>, peer: Option<SocketAddr>, last: bool, abort: bool) {
+    let severed = peer.is_some_and(if abort { sever::abort } else { sever::sever });
     if severed || last {
         drop(writer);
     } else {
@@ -401,7 +406,7 @@ mod tests {
 
     #[test]
     fn a_panic_while_sending_ends_the_connection() {
-        let failure = send(|| panic!("on purpose"));
+        let failure = guarded(|| panic!("on purpose"));
         assert!(matches!(&failure, Err(Failure::Source(_))));
         assert!(failure.is_err_and(|failure| !is_gone(&failure)));
     }

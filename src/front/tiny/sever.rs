@@ -9,8 +9,24 @@ use std::net::SocketAddr;
 /// has to be broken.
 #[cfg(target_os = "linux")]
 pub(super) fn sever(peer: SocketAddr) -> bool {
+    use rustix::net::{Shutdown, shutdown};
+    each(peer, |socket| shutdown(socket, Shutdown::Both))
+}
+
+/// The same with a reset: what is on its way is lost. It comes when tiny_http, which can read no more, closes the socket.
+#[cfg(target_os = "linux")]
+pub(super) fn abort(peer: SocketAddr) -> bool {
+    use rustix::net::{Shutdown, shutdown, sockopt::set_socket_linger};
+    each(peer, |socket| {
+        set_socket_linger(socket, Some(std::time::Duration::ZERO))?;
+        shutdown(socket, Shutdown::Read)
+    })
+}
+
+/// Does this with the sockets that are connected to `peer`.
+#[cfg(target_os = "linux")]
+fn each(peer: SocketAddr, act: impl Fn(&std::os::fd::OwnedFd) -> rustix::io::Result<()>) -> bool {
     use rustix::io::Errno;
-    use rustix::net::Shutdown;
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else { return false };
     let Ok(numbers) = std::fs::read_dir("/proc/self/fd") else { return false };
@@ -25,11 +41,16 @@ pub(super) fn sever(peer: SocketAddr) -> bool {
         // One whose peer is gone has no name any more, and needs nothing.
         let Ok(Some(name)) = rustix::net::getpeername(&socket) else { continue };
         if SocketAddr::try_from(name) == Ok(peer) {
-            let _ = rustix::net::shutdown(&socket, Shutdown::Both);
+            // It fails for a peer who has gone.
+            let _ = act(&socket);
         }
     }
     true
 }
+
+/// There is no way to the socket.
+#[cfg(not(target_os = "linux"))]
+pub(super) use sever as abort;
 
 /// There is no way to the socket.
 #[cfg(not(target_os = "linux"))]
@@ -54,6 +75,12 @@ mod tests {
             clients[other].set_nonblocking(true).unwrap();
             assert_eq!(clients[other].read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
         }
+        // An end that does not look like one.
+        let (aborted, peer) = served.into_iter().next().unwrap();
+        assert!(abort(peer));
+        drop(aborted);
+        clients[0].set_nonblocking(false).unwrap();
+        assert_eq!(clients[0].read(&mut [0]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
         // To nobody there is no connection.
         assert!(sever("127.0.0.1:1".parse().unwrap()));
     }
