@@ -48,10 +48,10 @@ pub(super) struct Archive {
 }
 
 /// What an archive is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Folder {
-    pub(super) tree: Arc<Tree>,
-    pub(super) folder: Arc<File>,
+    pub(super) tree: Tree,
+    pub(super) folder: File,
     /// What all paths in the archive begin with, without a slash.
     pub(super) name: Box<[u8]>,
     /// Whether it is the root of what is served.

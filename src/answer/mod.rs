@@ -75,7 +75,7 @@ const NOT_FOUND: &[u8] = b"404.html";
 /// A `Site` is asked by any number of threads at once.
 #[derive(Debug)]
 pub struct Site {
-    tree: Arc<Tree>,
+    tree: Tree,
     /// Its `headers` are the fields of every answer.
     rules: Rules,
     /// `_headers` and `_redirects`; none where they are plain files.
@@ -215,7 +215,7 @@ impl Site {
         let tree = Tree::new(root.as_ref())?;
         Ok(Self {
             site_files: tree.only().is_none().then(SiteFiles::default),
-            tree: Arc::new(tree),
+            tree,
             rules: Rules::default(),
             cache: Cache::new(0),
             seed: RandomState::new(),
@@ -228,10 +228,7 @@ impl Site {
 
     /// Answers by these rules, which are taken as they are: [`Rules::validate`] tells whether they can work.
     pub fn with_rules(mut self, rules: Rules) -> Self {
-        // Nothing has been answered yet that would hold it.
-        if let Some(tree) = Arc::get_mut(&mut self.tree) {
-            tree.symlinks = rules.symlinks;
-        }
+        self.tree.symlinks = rules.symlinks;
         let headers = rules.fields();
         // Beside a file that is served alone nothing is looked for.
         let rules = match self.tree.only() {
@@ -453,7 +450,8 @@ impl Site {
         match self.tree.open(&target.path)? {
             Found::Folder(folder) if listing => {
                 let query = Query::of(target, format(request, target), self.visible());
-                let query = query.map_err(|_| Refusal::from(400))?;
+                let mut query = query.map_err(|_| Refusal::from(400))?;
+                query.archive = self.rules.archive;
                 Ok(Resource::Folder(Listing::read(&self.tree, folder, &target.path, query, &self.listed)?))
             }
             // `/file/` names a folder, and there is none.
@@ -470,8 +468,8 @@ impl Site {
             Some(name) => name,
         };
         let folder = Folder {
-            tree: Arc::clone(&self.tree),
-            folder: Arc::new(folder),
+            tree: self.tree.clone(),
+            folder,
             name: name.into(),
             top: target.path.is_empty(),
             visible: self.visible(),

@@ -118,6 +118,8 @@ fn it_is_not_there_without_being_wanted_and_a_file_is_none() {
             assert_eq!(answer.status, status, "{target}");
             assert_ne!(answer.field("Content-Type"), Some("application/x-tar"), "{target}");
         }
+        let linked = |serving: &Serving| serving.get("/in/sub/").text().contains("<a href=\"?archive=tar\">");
+        assert_eq!((linked(&plain), linked(&serving)), (false, true), "the listing has a link to it");
         let hidden = Rules { archive: true, hidden: true, ..Rules::default() };
         let serving = Serving::with(Config { rules: hidden, ..Serving::config(front, &folder) });
         assert!(members(&serving.get(&format!("/in/{TAR}")).body).contains_key(&b"in/.git/config"[..]));

@@ -20,6 +20,8 @@ pub(crate) struct Query {
     top: bool,
     /// The part of the JSON that is asked for; none: the whole.
     pub(super) page: Option<Page>,
+    /// Whether the page has a link to the folder as one download.
+    pub(crate) archive: bool,
 }
 
 /// The text that a listing is made of.
@@ -87,7 +89,7 @@ impl Query {
         };
         let filter = target.text("q")?.unwrap_or_default().into_owned();
         let page = if format == Format::Json { Page::of(target)? } else { None };
-        Ok(Self { format, order, filter, visible, top: target.path.is_empty(), page })
+        Ok(Self { format, order, filter, visible, top: target.path.is_empty(), page, archive: false })
     }
 
     /// Whether a name is listed, if there is something under it that can be asked for.
