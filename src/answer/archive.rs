@@ -17,9 +17,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::Visible;
-use super::body::Segment;
+use super::body::{Body, Segment, content_range};
+use super::resource::Visible;
 use super::tar::{self, Member};
+use super::{Answer, Refusal, Site, Wanted, refuse, wanted};
+use crate::http::escape;
+use crate::http::request::Request;
+use crate::http::target::Target;
 use crate::http::validator::{EntityTag, Validators, Version};
 use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_ABOVE, ARCHIVE_WAIT, ARCHIVE_WAITS, ARCHIVE_WALKS, ARCHIVES};
 use crate::tree::{Found, Reader, Tree};
@@ -76,6 +80,54 @@ enum Piece {
     None,
     Bytes(Vec<u8>),
     Slice { file: File, version: Version, range: Range<u64> },
+}
+
+impl Site {
+    /// The folder as a tar.
+    pub(super) fn archive(
+        &self,
+        request: &Request<'_>,
+        target: &Target<'_>,
+        now: SystemTime,
+    ) -> Result<Answer, Refusal> {
+        let Found::Folder(folder) = self.tree.open(&target.path)? else { return Err(Refusal::from(404)) };
+        let name = match target.path.rsplit(|byte| *byte == b'/').next() {
+            // What the root is called, a client need not know, and replicas may call it differently.
+            None | Some(b"") => b"files",
+            Some(name) => name,
+        };
+        let folder = Folder {
+            tree: self.tree.clone(),
+            folder,
+            name: name.into(),
+            top: target.path.is_empty(),
+            visible: self.visible(),
+        };
+        let walking = self.archives.walk().ok_or(Refusal::from(503))?;
+        let mut archive = Archive::new(folder, now, &walking)?.ok_or(Refusal::from(503))?;
+        let validators = archive.validators();
+        let fresh = |answer: Answer| answer.with("ETag", validators.etag.to_string()).with("Cache-Control", "no-cache");
+        let range = match wanted(request, &validators, archive.length()) {
+            Wanted::Nothing => return Ok(fresh(Answer::without_content(304))),
+            Wanted::Refusal(refusal) => return Ok(fresh(refuse(&refusal, request, None))),
+            Wanted::Ranges(ranges) => <[_; 1]>::try_from(ranges).ok().map(|[range]| range),
+            Wanted::Whole => None,
+        };
+        let content_range = range.as_ref().map(|range| content_range(range, archive.length()));
+        if let Some(range) = range {
+            archive.select(range, &walking)?;
+        }
+        let status = if content_range.is_some() { 206 } else { 200 };
+        let mut answer = fresh(Answer::new(status, Body::archive(archive)))
+            .with("Content-Type", "application/x-tar")
+            .with("X-Content-Type-Options", "nosniff")
+            .with("Accept-Ranges", "bytes")
+            .with("Content-Disposition", escape::attachment(&[name, b".tar"].concat()));
+        if let Some(content_range) = content_range {
+            answer.fields.push("Content-Range", content_range);
+        }
+        Ok(answer)
+    }
 }
 
 /// How many archives there may be at the same time.

@@ -410,7 +410,7 @@ impl Drop for Share {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::answer::Visible;
+    use crate::answer::resource::Visible;
     use crate::http::target::Target;
     use query::Order;
 

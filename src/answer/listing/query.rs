@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use crate::answer::Visible;
+use crate::answer::resource::Visible;
 use crate::http::escape::path;
 use crate::http::target::{Malformed, Target};
 use crate::limits::LISTING_PAGE;
