@@ -52,6 +52,9 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub const MIN_RATE: u64 = 256;
 /// The least rate that can be asked for, in bytes in a second: below it the head of an answer is what takes its time.
 pub const RATE_LEAST: u64 = KIB as u64;
+/// How long the beginning of an answer waits for the rate that all share. Who would wait longer is asked to come again (503):
+/// sooner than that few will have given up.
+pub const PACED_WAIT: Duration = Duration::from_secs(5);
 /// How long a stop waits for the transfers in flight.
 pub const DRAIN: Duration = Duration::from_secs(10);
 

@@ -93,8 +93,8 @@ impl Body {
         Self(Content::Parts(Box::new(parts)))
     }
 
-    pub(super) fn listing(listing: Listing) -> Self {
-        Self(Content::Listing(Box::new(listing)))
+    pub(super) fn listing(listing: Box<Listing>) -> Self {
+        Self(Content::Listing(listing))
     }
 
     pub(super) fn archive(archive: Archive) -> Self {
@@ -325,7 +325,7 @@ mod tests {
             Body::slice(file(content), 0..length),
             Body::slice(file(content), length / 3..length / 2),
             Body::parts(parts),
-            Body::listing(listing(content.len() / 4)),
+            Body::listing(Box::new(listing(content.len() / 4))),
         ]
     }
 
@@ -354,7 +354,7 @@ mod tests {
             let (_folder, unsized_listing) = stream(content.len() / 8);
             let chunked = bodies(&content, cuts.clone()).into_iter().map(Body::chunked);
             let mut all: Vec<_> = bodies(&content, cuts.clone()).into_iter().chain(chunked).collect();
-            all.push(Body::listing(unsized_listing));
+            all.push(Body::listing(Box::new(unsized_listing)));
             for body in &mut all {
                 let whole = read(body, Position::default(), usize::MAX, 1 << 16);
                 prop_assert_eq!(body.length().unwrap_or(whole.len() as u64), whole.len() as u64);

@@ -268,11 +268,17 @@ impl Site {
             self.keep_private(&mut answer.fields.own);
         }
         if let Some(site) = site {
-            if let Some(target) = Target::parse(request.target).ok().and_then(|target| self.beneath_prefix(target)) {
-                site.set_fields(&mut answer, &target);
-            }
+            self.set_fields_of(&site, &mut answer, request.target);
         }
         answer.to(request)
+    }
+
+    /// Sets the fields that `_headers` has for this target.
+    #[cold]
+    fn set_fields_of(&self, site: &SiteRules, answer: &mut Answer, target: &str) {
+        if let Some(target) = Target::parse(target).ok().and_then(|target| self.beneath_prefix(target)) {
+            site.set_fields(answer, &target);
+        }
     }
 
     /// In place of 404, for who goes to a page of an application.
@@ -444,7 +450,7 @@ fn select_from(request: &Request<'_>, held: Held, boundary: impl Fn() -> String)
     Answer { fields: Fields { shared: None, own }, ..Answer::new(206, body) }
 }
 
-fn folder(listing: Listing) -> Answer {
+fn folder(listing: Box<Listing>) -> Answer {
     let (content_type, policy) = match listing.format() {
         Format::Html => (HTML, page::LISTING_POLICY),
         Format::Json => ("application/json", page::POLICY),

@@ -21,7 +21,7 @@ const PAGE: &[u8] = b".html";
 /// What a target names.
 pub(super) enum Resource {
     File(Held),
-    Folder(Listing),
+    Folder(Box<Listing>),
     /// A folder as one download.
     Archive(Box<Answer>),
     /// It has this address; the status that says so.
@@ -173,7 +173,8 @@ impl Site {
                 let query = Query::of(target, format(request, target), self.visible());
                 let mut query = query.map_err(|_| Refusal::from(400))?;
                 query.archive = self.rules.archive;
-                Ok(Resource::Folder(Listing::read(&self.tree, folder, &target.path, query, &self.listed)?))
+                let listing = Listing::read(&self.tree, folder, &target.path, query, &self.listed)?;
+                Ok(Resource::Folder(Box::new(listing)))
             }
             // `/file/` names a folder, and there is none.
             _ => Err(Refusal::from(404)),

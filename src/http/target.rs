@@ -26,6 +26,7 @@ impl<'a> Target<'a> {
     /// [`Malformed`] for every other form, for what is not visible ASCII, for a fragment, for percent signs without
     /// two hexadecimal digits, for a NUL, for slashes in disguise (`%2F`, `\`, `%5C`), and for the segments `.`, `..`
     /// and the empty one: clients take these out themselves (RFC 3986 section 5.2.4), who sends them wants out of the root.
+    #[inline]
     pub(crate) fn parse(target: &'a str) -> Result<Self, Malformed> {
         if !target.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\') {
             return Err(Malformed);

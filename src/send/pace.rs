@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::limits::PACED_WAIT;
+
 /// So much is granted at a time: often enough to be smooth, seldom enough to cost nothing.
 const PORTION: Duration = Duration::from_millis(50);
 /// The least that is granted, in bytes.
@@ -47,6 +49,8 @@ pub(crate) struct Share {
     paid: Instant,
     /// Bytes that it may send.
     granted: u64,
+    /// For what.
+    part: Part,
     /// From when on.
     at: Instant,
     /// Whether it counts among those who share the line.
@@ -77,7 +81,7 @@ impl Pace {
     /// Bytes of which it is no matter that they leave at once.
     pub(crate) fn portion(&self) -> u64 {
         let rates = [self.each, self.line.as_ref().map_or(0, |line| line.rate)];
-        let portions = rates.into_iter().filter(|rate| *rate > 0).map(|rate| portion(rate, PORTION.as_millis()));
+        let portions = rates.into_iter().filter(|rate| *rate > 0).map(|rate| portion(rate, PORTION));
         portions.min().unwrap_or(u64::MAX)
     }
 
@@ -91,14 +95,19 @@ impl Pace {
             Part::Rest => u64::MAX,
         };
         if self.each > 0 {
-            bytes = bytes.min(portion(self.each, PORTION.as_millis()));
+            bytes = bytes.min(portion(self.each, PORTION));
         }
         if let Some(line) = &self.line {
             bytes = bytes.min(line.portion(share, part));
         }
-        share.granted = bytes;
+        (share.granted, share.part) = (bytes, part);
         share.at = self.take(share, part, bytes, now);
         share.at
+    }
+
+    /// Whether the beginnings of answers wait for one another for too long.
+    pub(crate) fn is_crowded(&self, now: Instant) -> bool {
+        self.line.as_ref().is_some_and(|line| lock(&line.begun).saturating_duration_since(now) > PACED_WAIT)
     }
 
     /// So many bytes were sent, which may be more than were granted.
@@ -116,9 +125,15 @@ impl Pace {
     /// What was granted and is not sent any more is for the others.
     pub(crate) fn give_back(&self, share: &mut Share) {
         let bytes = std::mem::take(&mut share.granted);
+        let refund = |paid: &mut Instant, rate| *paid = paid.checked_sub(time(bytes, rate)).unwrap_or(*paid);
+        if self.each > 0 {
+            refund(&mut share.paid, self.each);
+        }
         if let Some(line) = &self.line {
-            let mut all = lock(&line.all);
-            *all = all.checked_sub(time(bytes, line.rate)).unwrap_or(*all);
+            refund(&mut lock(&line.all), line.rate);
+            if share.part == Part::Beginning {
+                refund(&mut lock(&line.begun), line.rate);
+            }
         }
         self.leave(share);
     }
@@ -150,14 +165,14 @@ impl Line {
             }
             _ => self.sharers.load(Ordering::Relaxed),
         };
-        let turn = ROUND.as_millis() / (others as u128 + 1);
-        portion(self.rate, turn.min(PORTION.as_millis()))
+        let sharers = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+        portion(self.rate, (ROUND / sharers).min(PORTION))
     }
 }
 
 impl Share {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { paid: now, granted: 0, at: now, counted: false }
+        Self { paid: now, granted: 0, part: Part::Rest, at: now, counted: false }
     }
 
     /// Bytes that it may send, since the moment that [`Pace::ask`] told.
@@ -183,9 +198,9 @@ fn time(bytes: u64, rate: u64) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// What so many milliseconds are worth.
-fn portion(rate: u64, milliseconds: u128) -> u64 {
-    let bytes = u128::from(rate) * milliseconds / 1000;
+/// What so much time is worth, in bytes.
+fn portion(rate: u64, time: Duration) -> u64 {
+    let bytes = u128::from(rate) * time.as_nanos() / 1_000_000_000;
     u64::try_from(bytes).unwrap_or(u64::MAX).max(LEAST)
 }
 
@@ -248,7 +263,7 @@ mod tests {
         let pace = Pace::new(0, MIB, begun).unwrap();
         let shares = sent(&pace, 50, 20, Duration::ZERO, begun);
         let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
-        assert!(most - least <= 2 * portion(MIB, 50), "{least} to {most}");
+        assert!(most - least <= 2 * portion(MIB, PORTION), "{least} to {most}");
     }
 
     #[test]
@@ -281,12 +296,41 @@ mod tests {
     #[test]
     fn who_leaves_has_taken_no_more_than_it_was_sent() {
         let begun = Instant::now();
-        let pace = Pace::new(0, 100_000, begun).unwrap();
+        for part in [Part::Beginning, Part::Rest] {
+            let pace = Pace::new(50_000, 100_000, begun).unwrap();
+            let mut share = Share::new(begun);
+            for _ in 0..1000 {
+                pace.ask(&mut share, part, begun);
+                pace.give_back(&mut share);
+            }
+            assert!(pace.ask(&mut share, part, begun) <= begun, "{part:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_short_costs_what_it_is() {
+        let begun = Instant::now();
+        let pace = Pace::new(0, 50_000, begun).unwrap();
         for _ in 0..1000 {
             let mut share = Share::new(begun);
-            pace.ask(&mut share, Part::Rest, begun);
+            pace.ask(&mut share, Part::Beginning, begun);
+            pace.sent(&mut share, Part::Beginning, 200, begun);
             pace.give_back(&mut share);
         }
-        assert!(pace.ask(&mut Share::new(begun), Part::Rest, begun) <= begun);
+        let next = pace.ask(&mut Share::new(begun), Part::Beginning, begun);
+        assert!(next <= begun + time(200_000, 50_000), "{:?}", next - begun);
+        assert!(!pace.is_crowded(begun) && !pace.is_crowded(begun + SECOND));
+    }
+
+    #[test]
+    fn however_many_share_a_line_each_has_what_it_is_worth() {
+        let begun = Instant::now();
+        let pace = Pace::new(0, 1000 * MIB, begun).unwrap();
+        let mut shares: Vec<_> = (0..2000).map(|_| Share::new(begun)).collect();
+        for share in &mut shares {
+            pace.ask(share, Part::Rest, begun);
+        }
+        let least = shares.iter().map(Share::granted).min().unwrap();
+        assert!(least >= 200_000, "{least}");
     }
 }

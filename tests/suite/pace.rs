@@ -99,11 +99,34 @@ fn who_is_sent_little_is_not_taken_for_slow_and_who_takes_nothing_is() {
     let paced = |rate| Config { rate, min_rate: 1 << 20, stall_timeout, ..Serving::config(Front::Direct, &folder) };
     let serving = Serving::with(paced(8 << 10));
     assert!(serving.get("/medium").body == noise(6, 20_000));
-    let serving = Serving::with(Config { min_rate: 0, ..paced(64 << 20) });
-    let mut standing = Client::with_small_window(serving.address);
-    standing.send(get("/large"));
-    assert_eq!(standing.receive_head().status, 200);
-    standing.until_reset();
+    for rate in [8 << 10, 64 << 20] {
+        let serving = Serving::with(Config { min_rate: 0, ..paced(rate) });
+        let mut standing = Client::with_small_window(serving.address);
+        standing.send(get("/large"));
+        assert_eq!(standing.receive_head().status, 200);
+        standing.until_reset();
+    }
+}
+
+#[test]
+fn where_too_many_wait_for_the_rate_each_is_told_and_nobody_is_forgotten() {
+    let folder = folder();
+    let config = Config { rate_total: 8192, max_connections: 1000, ..Serving::config(Front::Direct, &folder) };
+    let serving = Serving::with(config);
+    let mut crowd: Vec<_> = (0..200).map(|_| serving.client()).collect();
+    crowd.iter_mut().for_each(|client| client.send(get("/small")));
+    let statuses: Vec<_> = crowd
+        .iter_mut()
+        .map(|client| {
+            let answer = client.receive();
+            assert!(answer.status == 200 || answer.field("Retry-After").is_some(), "{answer:?}");
+            answer.status
+        })
+        .collect();
+    let served = statuses.iter().filter(|status| **status == 200).count();
+    assert!((10..190).contains(&served) && statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    // And what they have not taken is there for others.
+    assert_eq!(serving.get("/small").status, 200);
 }
 
 #[test]

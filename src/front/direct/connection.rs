@@ -185,7 +185,8 @@ impl Connection {
                 let settled = self.sent > 0 || self.since.elapsed() >= GRACE;
                 idle && settled && self.is_done()
             }
-            Spare::Holding => !self.held.is_empty(),
+            // Who waits for the clock will be served, and is one of not too many.
+            Spare::Holding => !self.held.is_empty() && !self.waits_for_clock(Instant::now()),
         };
         spared.then_some(self.since)
     }
@@ -210,6 +211,10 @@ impl Connection {
         worker.shared.held.fetch_sub(self.held.len(), Ordering::Relaxed);
         self.held = Vec::new();
         let next = self.go(worker, &mut input);
+        if next == Next::Wait(Interest::Read) {
+            // There is nothing to send for now.
+            self.give_back(worker.shared.pace.as_ref());
+        }
         // Behind the last answer nothing is read that would be used.
         let rest = if matches!(self.state, State::Linger(_)) { b"" } else { input.rest() };
         if next != Next::Close && !rest.is_empty() {
@@ -244,7 +249,26 @@ impl Connection {
         }
     }
 
+    /// Goes on if an answer may begin by now, as far as that is paced. False if too many others wait for that.
+    fn may_begin(&mut self, worker: &Worker) -> Result<bool, Next> {
+        let Some(pace) = &worker.shared.pace else { return Ok(true) };
+        let waits = self.share.as_ref().is_some_and(|share| share.granted() > 0);
+        let next = match self.ask(worker, Part::Beginning) {
+            Ok(()) => return Ok(true),
+            Err(next) => next,
+        };
+        let share = self.share.as_mut().filter(|_| !waits);
+        let Some(share) = share else { return Err(next) };
+        let held = worker.shared.held.load(Ordering::Relaxed);
+        if pace.is_crowded(Instant::now()) || held > limits::HEADS_HELD / 2 {
+            pace.give_back(share);
+            return Ok(false);
+        }
+        Err(next)
+    }
+
     /// Goes on if something may be sent by now, as far as that is paced.
+    #[inline]
     fn ask(&mut self, worker: &Worker, part: Part) -> Step {
         let Some(pace) = &worker.shared.pace else { return Ok(()) };
         let now = Instant::now();
@@ -287,7 +311,9 @@ impl Connection {
                     Parsed::Whole(mut head, used) => {
                         head.request.client = Some(self.peer.ip());
                         self.partial = false;
-                        self.ask(worker, Part::Beginning)?;
+                        if !self.may_begin(worker)? {
+                            return self.reject(worker, input.rest(), 503);
+                        }
                         let step = self.respond(worker, &head, input.rest().len() > used);
                         input.begin += used;
                         return step;
@@ -570,23 +596,28 @@ impl Connection {
         Next::Close
     }
 
-    /// Whether the client acknowledges too little of what it was sent. None if it has acknowledged everything, or waits for us.
+    /// Whether the client acknowledges too little of what it was sent. None if it has acknowledged everything.
     fn is_too_slow(&mut self, worker: &Worker) -> Option<bool> {
-        if matches!(self.state, State::Sending(_)) && self.waits_for_clock(worker.now) {
-            self.progress = None;
-            return None;
-        }
+        let paced = self.waits_for_clock(worker.now);
         let config = &worker.shared.config;
         let demand = Demand { stall_timeout: config.stall_timeout, min_rate: config.min_rate };
         // Where nobody knows what was acknowledged, what the socket took has to do.
         let unacknowledged = unacknowledged(&self.socket);
-        if unacknowledged == Some(0) || (unacknowledged.is_none() && !matches!(self.state, State::Sending(_))) {
+        let unknown = unacknowledged.is_none() && (paced || !matches!(self.state, State::Sending(_)));
+        if unacknowledged == Some(0) || unknown {
             self.progress = None;
             return None;
         }
         let acknowledged = self.sent.saturating_sub(unacknowledged.unwrap_or(0));
         match &mut self.progress {
-            Some(progress) => Some(!progress.is_enough(acknowledged, worker.now, demand)),
+            Some(progress) => {
+                let slow = !progress.is_enough(acknowledged, worker.now, demand);
+                if paced {
+                    // How fast it is sent something is our matter then, but not that it takes nothing of it.
+                    progress.begin_anew(worker.now);
+                }
+                Some(slow)
+            }
             none => {
                 *none = Some(Box::new(Progress::new(acknowledged, worker.now)));
                 Some(false)

@@ -28,6 +28,11 @@ impl Progress {
         Self { acknowledged, at: now, begun: (now, acknowledged) }
     }
 
+    /// The average begins anew.
+    pub(super) fn begin_anew(&mut self, now: Instant) {
+        self.begun = (now, self.acknowledged);
+    }
+
     /// Takes in what the client has acknowledged by now. Returns whether that is enough.
     pub(super) fn is_enough(&mut self, acknowledged: u64, now: Instant, demand: Demand) -> bool {
         if acknowledged > self.acknowledged {
