@@ -96,20 +96,16 @@ pub const LISTING_PAGE: usize = 10_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
 pub const LISTING_ROWS: usize = 32;
 
-/// Folders that are sent as archives at once; who would like another one is asked to come again (503). Each holds three
-/// descriptors and the names below.
+/// Folders that are sent as archives at once; who would like another one is asked to come again (503). Each holds two
+/// descriptors more than a file and the names below: some 5 MiB in all.
 pub const ARCHIVES: usize = 16;
-/// Folders that are walked at once for the length and the tag of an archive: each keeps a worker busy.
-pub const ARCHIVE_WALKS: usize = 2;
-/// Those who wait for such a walk to end, and how long. More are asked to come again (503).
-pub const ARCHIVE_WAITS: usize = 4;
-/// See [`ARCHIVE_WAITS`].
-pub const ARCHIVE_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at. A folder of more is read
-/// again for each so many.
+/// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at: those of some 6,000 files. A
+/// larger folder is read again for each so many.
 pub const ARCHIVE_NAMES: usize = 256 * KIB;
-/// Bytes of names that it holds of each folder on the way there.
-pub const ARCHIVE_NAMES_ABOVE: usize = 16 * KIB;
+/// Bytes of names that it holds of all folders on the way there, so that most of them need not be read again.
+pub const ARCHIVE_NAMES_ABOVE: usize = 64 * KIB;
+/// Bytes of a path in an archive beneath its folder. The system opens none that is longer (PATH_MAX): deeper folders are left out.
+pub const ARCHIVE_PATH: usize = 4000;
 
 /// Bytes of a request body that nobody asked for that are read and thrown away, so that the connection can be used again.
 pub const DRAINED: usize = 64 * KIB;
@@ -160,6 +156,7 @@ const KIB: usize = 1024;
 const _: () = {
     assert!(BUFFER_SIZE_MIN <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
     assert!(SMALL_TURN > SMALL_BUFFER as u64 && LARGE_TURN > BUFFER_SIZE_MAX as u64);
+    assert!(ARCHIVE_NAMES_ABOVE <= ARCHIVE_NAMES);
     assert!(TARGET < HEAD && HEAD <= HEADS_HELD);
     assert!(SITE_FILE_LINE < SITE_FILE);
     assert!(LISTING_ROWS <= LISTING_PAGE && LISTING_PAGE <= LISTING_SORTED && LISTING_NAMES < LISTINGS_HELD);

@@ -14,6 +14,7 @@ use crate::answer::Site;
 use crate::auth::Auth;
 use crate::config::{Config, Front};
 use crate::front;
+use crate::http::target::is_hidden;
 use crate::limits;
 use crate::stop::Stop;
 
@@ -95,7 +96,7 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
         let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
-        let site = site.with_cache(config.cache).with_rules(config.rules.clone());
+        let site = site.with_cache(config.cache).with_rules(config.rules.clone()).with_walks(config.workers() / 2);
         // What is wrong in them is said now, not when somebody comes.
         let _ = site.site_rules(SystemTime::now());
         let site = match &config.auth {
@@ -143,7 +144,10 @@ fn users(path: &Path, config: &Config) -> Result<Auth, String> {
     let auth = Auth::read(path)?;
     let place = |path: &Path| path.canonicalize().unwrap_or_default();
     let (file, root) = (place(path), place(&config.root));
-    let hidden = |path: &Path| path.components().any(|name| name.as_os_str().as_bytes().starts_with(b"."));
+    let hidden = |path: &Path| {
+        let mut names = path.components().map(|name| name.as_os_str().as_bytes()).enumerate();
+        names.any(|(depth, name)| is_hidden(name, depth == 0))
+    };
     match file.strip_prefix(root) {
         Ok(beneath) if config.rules.hidden || !hidden(beneath) => {
             Err(format!("{} is itself served, with its hashes: put it elsewhere", path.display()))

@@ -14,6 +14,14 @@ const CHALLENGE: &str = "Basic realm=\"brooklet\", charset=\"UTF-8\"";
 /// What is not for everybody is kept by nobody who serves others.
 const PRIVATE: &str = "private";
 
+/// How far a client may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admitted {
+    In,
+    /// As far as what is the same for everybody.
+    AtTheDoor,
+}
+
 impl Site {
     /// Answers only those who may come in: others are asked for a name and a password. All of it needs them, but for OPTIONS
     /// where pages of other origins may read: a browser asks beforehand, without credentials, and learns nothing of the files.
@@ -34,13 +42,19 @@ impl Site {
 
     /// For whatever is no file.
     pub(super) fn keep_private(&self, fields: &mut Vec<Field>) {
-        if self.auth.is_some() && !fields.iter().any(|(name, _)| name.eq_ignore_ascii_case("Cache-Control")) {
-            fields.push(("Cache-Control".into(), PRIVATE.into()));
+        if self.auth.is_none() {
+            return;
+        }
+        match fields.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("Cache-Control")) {
+            // What is looked at anew each time may be kept all the same.
+            Some((_, value)) if value == "no-cache" => *value = "private, no-cache".into(),
+            Some(_) => {}
+            None => fields.push(("Cache-Control".into(), PRIVATE.into())),
         }
     }
 
     /// Whether the request is answered.
-    pub(super) fn admit(&self, request: &Request<'_>, now: SystemTime) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, request: &Request<'_>, now: SystemTime) -> Result<Admitted, Refusal> {
         let allow = &self.rules.allow;
         // Of whom nothing is known, nobody is sure that it may.
         let from = |client| allow.iter().any(|network| network.contains(client));
@@ -48,9 +62,12 @@ impl Site {
             return Err(Refusal::from(403));
         }
         match &self.auth {
-            Some(_) if *request.method == Method::Options && self.rules.cors.is_some() => Ok(()),
-            Some(auth) => Ok(auth.check(request.authorization.0.as_deref(), request.client, now)?),
-            None => Ok(()),
+            Some(_) if *request.method == Method::Options && self.rules.cors.is_some() => Ok(Admitted::AtTheDoor),
+            Some(auth) => {
+                auth.check(request.authorization.0.as_deref(), request.client, now)?;
+                Ok(Admitted::In)
+            }
+            None => Ok(Admitted::In),
         }
     }
 }

@@ -9,13 +9,16 @@
 //! versions for one, and the next attempt gets another tag.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::Hasher;
 use std::io;
 use std::mem;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::SystemTime;
+
+use rustix::io::Errno;
+use siphasher::sip::SipHasher13;
 
 use super::body::{Body, Segment, content_range};
 use super::resource::Visible;
@@ -25,8 +28,8 @@ use crate::http::escape;
 use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{EntityTag, Validators, Version};
-use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_ABOVE, ARCHIVE_WAIT, ARCHIVE_WAITS, ARCHIVE_WALKS, ARCHIVES};
-use crate::tree::{Found, Reader, Tree};
+use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_ABOVE, ARCHIVE_PATH, ARCHIVES};
+use crate::tree::{Found, NAME, Reader, Tree, version_in, version_of};
 
 /// A folder as a tar, ready to be sent.
 #[derive(Debug)]
@@ -40,7 +43,7 @@ pub(super) struct Archive {
     /// Bytes of the archive before the piece that is next.
     at: u64,
     /// What follows the header that was given last: a file, and the zeros behind it.
-    content: Option<(Box<[u8]>, Version)>,
+    content: Option<Version>,
     padding: usize,
     /// The number of the segment in `piece`, counted from 1.
     number: usize,
@@ -103,8 +106,14 @@ impl Site {
             top: target.path.is_empty(),
             visible: self.visible(),
         };
-        let walking = self.archives.walk().ok_or(Refusal::from(503))?;
-        let mut archive = Archive::new(folder, now, &walking)?.ok_or(Refusal::from(503))?;
+        let _walking = self.archives.walk().ok_or(Refusal::from(503))?;
+        let place = self.archives.send().ok_or(Refusal::from(503))?;
+        // The folder is there: what cannot be read of it now may be readable soon, and is not to be taken for nothing.
+        let failed = |error: io::Error| {
+            log::warn!("an archive was not made: {error}");
+            Refusal::from(503)
+        };
+        let mut archive = Archive::new(folder, now, place).map_err(failed)?;
         let validators = archive.validators();
         let fresh = |answer: Answer| answer.with("ETag", validators.etag.to_string()).with("Cache-Control", "no-cache");
         let range = match wanted(request, &validators, archive.length()) {
@@ -115,7 +124,7 @@ impl Site {
         };
         let content_range = range.as_ref().map(|range| content_range(range, archive.length()));
         if let Some(range) = range {
-            archive.select(range, &walking)?;
+            archive.select(range).map_err(failed)?;
         }
         let status = if content_range.is_some() { 206 } else { 200 };
         let mut answer = fresh(Answer::new(status, Body::archive(archive)))
@@ -131,61 +140,41 @@ impl Site {
 }
 
 /// How many archives there may be at the same time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Archives {
     sent: Arc<AtomicUsize>,
-    walks: Mutex<Walks>,
-    over: Condvar,
+    walks: Arc<AtomicUsize>,
+    /// Folders that are walked through at once, at most.
+    most_walks: usize,
 }
-
-#[derive(Debug, Default)]
-struct Walks {
-    running: usize,
-    waiting: usize,
-}
-
-/// Leave to walk through a folder.
-#[derive(Debug)]
-pub(super) struct Walking<'a>(&'a Archives);
 
 impl Archives {
-    /// Waits for leave to walk through a folder. None if too many do.
-    pub(super) fn walk(&self) -> Option<Walking<'_>> {
-        let mut walks = self.walks.lock().unwrap_or_else(PoisonError::into_inner);
-        if walks.running >= ARCHIVE_WALKS {
-            if walks.waiting >= ARCHIVE_WAITS {
-                return None;
-            }
-            walks.waiting += 1;
-            let full = |walks: &mut Walks| walks.running >= ARCHIVE_WALKS;
-            let waited = self.over.wait_timeout_while(walks, ARCHIVE_WAIT, full);
-            walks = waited.unwrap_or_else(PoisonError::into_inner).0;
-            walks.waiting -= 1;
-            if walks.running >= ARCHIVE_WALKS {
-                return None;
-            }
-        }
-        walks.running += 1;
-        Some(Walking(self))
+    /// So many folders are walked through at once, at most: each walk keeps a thread busy.
+    pub(super) fn new(walks: usize) -> Self {
+        Self { sent: Arc::default(), walks: Arc::default(), most_walks: walks.max(1) }
     }
 
-    fn place(&self) -> Option<Place> {
-        let more = |count| (count < ARCHIVES).then_some(count + 1);
-        self.sent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place(Arc::clone(&self.sent)))
+    /// Leave to walk through a folder. None if too many do.
+    fn walk(&self) -> Option<Place> {
+        Place::take(&self.walks, self.most_walks)
+    }
+
+    fn send(&self) -> Option<Place> {
+        Place::take(&self.sent, ARCHIVES)
     }
 }
 
-impl Drop for Walking<'_> {
-    fn drop(&mut self) {
-        self.0.walks.lock().unwrap_or_else(PoisonError::into_inner).running -= 1;
-        self.0.over.notify_one();
-    }
-}
-
-/// A place among the archives that are sent at the same time.
+/// A place among those that there are at the same time.
 #[derive(Debug)]
 struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(taken: &Arc<AtomicUsize>, most: usize) -> Option<Self> {
+        let more = |count| (count < most).then_some(count + 1);
+        taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(Arc::clone(taken)))
+    }
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
@@ -194,12 +183,11 @@ impl Drop for Place {
 }
 
 impl Archive {
-    /// Walks through the folder. None if too many archives are being sent.
+    /// Walks through the folder.
     ///
     /// # Errors
-    /// Those of reading a folder. What cannot be opened is left out.
-    pub(super) fn new(folder: Folder, now: SystemTime, walking: &Walking<'_>) -> io::Result<Option<Self>> {
-        let Some(place) = walking.0.place() else { return Ok(None) };
+    /// Those of reading a folder. What may not be read is left out.
+    fn new(folder: Folder, now: SystemTime, place: Place) -> io::Result<Self> {
         let mut walk = Walk::new(&folder)?;
         let mut summary = Summary { length: tar::END.len() as u64, hash: 0, changed: i128::MIN, weak: false };
         let mut header = Vec::new();
@@ -208,12 +196,13 @@ impl Archive {
             tar::header(&mut header, &Member { path: &walk.path, length, modified: version.modified });
             let content = length.unwrap_or(0);
             let bytes = header.len() as u64 + tar::padding(content) as u64;
-            summary.length = summary.length.saturating_add(bytes).saturating_add(content);
+            let length = summary.length.checked_add(bytes).and_then(|length| length.checked_add(content));
+            summary.length = length.ok_or(io::ErrorKind::FileTooLarge)?;
             summary.changed = summary.changed.max(version.changed);
             summary.weak |= Validators::new(&version, now).etag.weak;
         }
         summary.hash = walk.hash.finish();
-        Ok(Some(Self {
+        Ok(Self {
             walk: Walk::new(&folder)?,
             range: 0..summary.length,
             at: 0,
@@ -225,7 +214,7 @@ impl Archive {
             _place: place,
             folder,
             summary,
-        }))
+        })
     }
 
     /// Bytes of the whole.
@@ -239,7 +228,7 @@ impl Archive {
     }
 
     /// Only these bytes of it, to the first of which it goes.
-    pub(super) fn select(&mut self, range: Range<u64>, _: &Walking<'_>) -> io::Result<()> {
+    fn select(&mut self, range: Range<u64>) -> io::Result<()> {
         self.range = range;
         self.segment(0).map(drop)
     }
@@ -276,13 +265,13 @@ impl Archive {
     fn advance(&mut self) -> io::Result<()> {
         if let Piece::Slice { file, version, .. } = mem::replace(&mut self.piece, Piece::None) {
             // What was sent is what was there all the time.
-            is_same(&crate::tree::version_of(&file)?, &version)?;
+            is_same(&version_of(&file)?, &version)?;
         }
         while self.at < self.range.end {
-            if let Some((name, version)) = self.content.take() {
+            if let Some(version) = self.content.take() {
                 let range = self.go_on(version.length)?;
                 if !range.is_empty() {
-                    let Found::File(file, opened) = self.walk.open(&self.folder, &name)? else { return Err(changed()) };
+                    let Found::File(file, opened) = self.walk.open(&self.folder)? else { return Err(changed()) };
                     is_same(&opened, &version)?;
                     self.piece = Piece::Slice { file, version, range };
                     return Ok(());
@@ -296,7 +285,7 @@ impl Archive {
                     let member = Member { path: &self.walk.path, length, modified: version.modified };
                     tar::header(&mut bytes, &member);
                     if let Some(length @ 1..) = length {
-                        self.content = Some((self.walk.name.clone(), version));
+                        self.content = Some(version);
                         self.padding = tar::padding(length);
                     }
                 }
@@ -318,9 +307,9 @@ impl Archive {
     /// Goes on by so many bytes; tells which of them are sent. Where the end was to be nothing else may be.
     fn go_on(&mut self, length: u64) -> io::Result<Range<u64>> {
         let begin = self.at;
-        self.at += length;
+        self.at = self.at.saturating_add(length);
         let behind = if self.walk.levels.is_empty() { 0 } else { tar::END.len() as u64 };
-        if self.at + behind > self.summary.length {
+        if self.at.saturating_add(behind) > self.summary.length {
             return Err(changed());
         }
         let within = |end: u64| end.saturating_sub(begin).min(length);
@@ -345,14 +334,13 @@ struct Walk {
     /// The path in the archive of what was found last, and where the part of it begins that is beneath the folder.
     path: Vec<u8>,
     begin: usize,
-    /// The last segment of the path, if it was a file.
-    name: Box<[u8]>,
     /// The folder that is being read.
     reader: Reader,
     /// From the outermost folder to this one.
     levels: Vec<Level>,
-    /// Of all that was found so far.
-    hash: DefaultHasher,
+    /// Of all that was found so far. The same on every machine and in every version: replicas agree, and a download can be
+    /// resumed whatever was restarted meanwhile.
+    hash: SipHasher13,
 }
 
 /// A folder on the path of a walk.
@@ -366,6 +354,8 @@ struct Level {
     after: Box<[u8]>,
     /// Whether there are names behind these.
     more: bool,
+    /// What they cost, once this is not the folder that is read.
+    held: usize,
 }
 
 impl Walk {
@@ -373,21 +363,13 @@ impl Walk {
         let path = [&*folder.name, b"/"].concat();
         let level = Level { path: path.len(), more: true, ..Level::default() };
         let Found::Folder(root) = folder.tree.open_beneath(&folder.folder, b"")? else { return Err(changed()) };
-        Ok(Self {
-            begin: path.len(),
-            path,
-            name: Box::default(),
-            reader: Reader::new(root)?,
-            levels: vec![level],
-            hash: DefaultHasher::new(),
-        })
+        Ok(Self { begin: path.len(), path, reader: Reader::new(root)?, levels: vec![level], hash: SipHasher13::new() })
     }
 
     /// Goes on to the next file or folder; tells its length, if it is a file, and its version.
     fn next(&mut self, folder: &Folder) -> io::Result<Option<(Option<u64>, Version)>> {
-        let top = |levels: &[Level]| folder.top && levels.len() == 1;
         loop {
-            let is_top = top(&self.levels);
+            let is_top = folder.top && self.levels.len() == 1;
             let Some(level) = self.levels.last_mut() else { return Ok(None) };
             let Some(name) = level.names.pop() else {
                 if level.more {
@@ -395,72 +377,127 @@ impl Walk {
                     let found = self.reader.names_after(&level.after, usize::MAX, ARCHIVE_NAMES, wanted)?;
                     (level.names, level.more) = (found.names, found.more);
                     level.names.reverse();
-                    continue;
+                } else {
+                    self.ascend(folder)?;
                 }
-                self.levels.pop();
-                // Who has nothing left needs not be opened again.
-                while self.levels.last().is_some_and(|level| level.names.is_empty() && !level.more) {
-                    self.levels.pop();
-                }
-                let Some(level) = self.levels.last() else { return Ok(None) };
-                self.path.truncate(level.path);
-                let beneath = self.path.get(self.begin..).unwrap_or_default();
-                let beneath = beneath.strip_suffix(b"/").unwrap_or(beneath);
-                let Found::Folder(above) = folder.tree.open_beneath(&folder.folder, beneath)? else {
-                    return Err(changed());
-                };
-                self.reader = Reader::new(above)?;
                 continue;
             };
             self.path.truncate(level.path);
-            let found = folder.tree.version_in(self.reader.folder(), &name);
             self.path.extend_from_slice(&name);
             level.after = name;
-            let (length, version) = match found {
+            let (length, version) = match version_in(self.reader.folder(), &level.after)? {
                 // What of a folder changes with what is in it tells nothing.
-                Some((true, version)) => (None, Version { length: 0, ..version }),
+                Some((true, version)) if self.descend(folder)? => (None, Version { length: 0, ..version }),
                 Some((false, version)) => (Some(version.length), version),
-                None => continue,
+                _ => continue,
             };
-            if length.is_none() {
-                let Found::Folder(inner) = (match folder.tree.open_beneath(self.reader.folder(), &level.after) {
-                    Err(error) if !is_shortage(&error) => continue,
-                    found => found?,
-                }) else {
-                    continue;
-                };
-                // However deep it is, the names above are few.
-                let mut room = ARCHIVE_NAMES_ABOVE;
-                let kept = level.names.iter().rev().take_while(|name| {
-                    room = room.saturating_sub(name.len());
-                    room > 0
-                });
-                let dropped = level.names.len() - kept.count();
-                level.more |= dropped > 0;
-                level.names.drain(..dropped);
-                level.names.shrink_to_fit();
-                self.path.push(b'/');
-                self.levels.push(Level { path: self.path.len(), more: true, ..Level::default() });
-                self.reader = Reader::new(inner)?;
-            } else {
-                self.name = level.after.clone();
-            }
-            self.path.hash(&mut self.hash);
             // What an entity tag of its own would be, but for how young it is.
-            Validators::new(&version, version.modified).etag.opaque.hash(&mut self.hash);
+            let tag = Validators::new(&version, version.modified).etag.opaque;
+            for part in [&*self.path, b"\0", tag.as_bytes(), b"\0"] {
+                self.hash.write(part);
+            }
             return Ok(Some((length, version)));
         }
     }
 
+    /// Into the folder that was found last. False if it is to be left out.
+    fn descend(&mut self, folder: &Folder) -> io::Result<bool> {
+        let above: usize = self.levels.iter().map(|level| level.held).sum();
+        let Some(level) = self.levels.last_mut() else { return Ok(false) };
+        // Of a longer path nothing could be asked for, nor opened.
+        if self.path.len() - self.begin >= ARCHIVE_PATH {
+            return Ok(false);
+        }
+        let inner = match folder.tree.open_beneath(self.reader.folder(), &level.after) {
+            Ok(Found::Folder(inner)) => inner,
+            // It has become something else; the second walk will see that it is not what it was.
+            Ok(Found::File(..)) => return Ok(false),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => {
+                    return Ok(false);
+                }
+                _ => return Err(error),
+            },
+        };
+        // However deep it is, the names above are few: each time half of what is left.
+        let room = ARCHIVE_NAMES_ABOVE.saturating_sub(above) / 2;
+        let kept = level.names.iter().rev().take_while(|name| {
+            level.held += name.len() + NAME;
+            level.held <= room
+        });
+        let dropped = level.names.len() - kept.count();
+        level.held = level.held.min(room);
+        level.more |= dropped > 0;
+        level.names.drain(..dropped);
+        level.names.shrink_to_fit();
+        self.path.push(b'/');
+        self.levels.push(Level { path: self.path.len(), more: true, ..Level::default() });
+        self.reader = Reader::new(inner)?;
+        Ok(true)
+    }
+
+    /// Back to the next folder above that has something left.
+    fn ascend(&mut self, folder: &Folder) -> io::Result<()> {
+        self.levels.pop();
+        while self.levels.last().is_some_and(|level| level.names.is_empty() && !level.more) {
+            self.levels.pop();
+        }
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        level.held = 0;
+        self.path.truncate(level.path);
+        let beneath = self.path.get(self.begin..).unwrap_or_default();
+        let beneath = beneath.strip_suffix(b"/").unwrap_or(beneath);
+        let Found::Folder(above) = folder.tree.open_beneath(&folder.folder, beneath)? else { return Err(changed()) };
+        self.reader = Reader::new(above)?;
+        Ok(())
+    }
+
     /// Opens the file that was found last.
-    fn open(&self, folder: &Folder, name: &[u8]) -> io::Result<Found> {
+    fn open(&self, folder: &Folder) -> io::Result<Found> {
+        let name = self.levels.last().map(|level| &*level.after).unwrap_or_default();
         folder.tree.open_beneath(self.reader.folder(), name)
     }
 }
 
-/// Whether it passes: then a folder must not be left out because of it.
-fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR | Errno::IO))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_given_back() {
+        let archives = Archives::new(0);
+        let walk = archives.walk();
+        assert!(walk.is_some() && archives.walk().is_none());
+        drop(walk);
+        assert!(archives.walk().is_some());
+        let sent: Vec<_> = std::iter::from_fn(|| archives.send()).collect();
+        assert_eq!(sent.len(), ARCHIVES);
+        drop(sent);
+        assert!(archives.send().is_some());
+    }
+
+    #[test]
+    fn the_names_above_are_few_however_deep_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut path = folder.path().to_path_buf();
+        for _ in 0..30 {
+            for number in 0..300 {
+                std::fs::write(path.join(format!("z-{number:0>60}")), "").unwrap();
+            }
+            path.push("a");
+            std::fs::create_dir(&path).unwrap();
+        }
+        let tree = Tree::new(folder.path()).unwrap();
+        let Ok(Found::Folder(root)) = tree.open(b"") else { panic!("it is one") };
+        let visible = Visible { hidden: false, site_files: true };
+        let folder = Folder { tree, folder: root, name: b"x"[..].into(), top: true, visible };
+        let (mut walk, mut count) = (Walk::new(&folder).unwrap(), 0);
+        while walk.next(&folder).unwrap().is_some() {
+            count += 1;
+            let levels = walk.levels.iter().rev().skip(1);
+            let held: usize = levels.flat_map(|level| &level.names).map(|name| name.len() + NAME).sum();
+            assert!(held <= ARCHIVE_NAMES_ABOVE, "{held}");
+        }
+        assert_eq!(count, 30 * 301);
+    }
 }

@@ -35,6 +35,7 @@ use std::time::SystemTime;
 use rustix::io::Errno;
 use tiny_http::{Method, StatusCode};
 
+use access::Admitted;
 use archive::Archives;
 pub(crate) use body::shortened;
 pub use body::{Body, Position, Segment};
@@ -220,7 +221,7 @@ impl Site {
             seed: RandomState::new(),
             boundaries: AtomicU64::new(0),
             listed: Arc::default(),
-            archives: Archives::default(),
+            archives: Archives::new(std::thread::available_parallelism().map_or(1, usize::from)),
             auth: None,
         })
     }
@@ -244,6 +245,13 @@ impl Site {
         Self { cache: Cache::new(bytes), ..self }
     }
 
+    /// Walks through so many folders at once, at most, for the lengths and tags of archives ([`Rules::archive`]): each walk keeps
+    /// one of the threads that ask busy, for as long as it takes to look at every file. As many as there are processors, unless
+    /// told otherwise; more requests are answered 503.
+    pub fn with_walks(self, walks: usize) -> Self {
+        Self { archives: Archives::new(walks), ..self }
+    }
+
     /// Lets go of what is in the cache and was not asked for since the last call.
     pub fn tidy(&self) {
         self.cache.tidy();
@@ -256,8 +264,10 @@ impl Site {
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
-        let site = self.site_rules(now);
-        let decided = self.admit(request, now).and_then(|()| self.decide(request, site.as_deref(), now));
+        let admitted = self.admit(request, now);
+        // Who may not come in learns nothing of what is there.
+        let site = if matches!(admitted, Ok(Admitted::In)) { self.site_rules(now) } else { None };
+        let decided = admitted.and_then(|_| self.decide(request, site.as_deref(), now));
         let mut answer = match decided {
             Ok(answer) => answer,
             Err(refusal) => refuse(&refusal, request, Some(&self.tree)),
@@ -308,7 +318,7 @@ impl Site {
                 match self.resource_or_redirect(request, &target, site, now) {
                     Ok(Resource::File(held)) => {
                         let mut answer = select_from(request, held, || self.boundary());
-                        let name = || self.name(&target).filter(|_| target.asks_for("download"));
+                        let name = || target.asks_for("download").then(|| self.name(&target)).flatten();
                         if let (200 | 206, Some(name)) = (answer.status.0, name()) {
                             answer.fields.push("Content-Disposition", escape::attachment(name));
                         }

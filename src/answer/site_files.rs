@@ -68,10 +68,12 @@ impl<R> Default for Kept<R> {
 
 impl Default for SiteFiles {
     fn default() -> Self {
-        // No time of any request.
-        Self { looked: AtomicU64::new(u64::MAX - 1), rules: RwLock::default(), known: Mutex::default() }
+        Self { looked: AtomicU64::new(NEVER), rules: RwLock::default(), known: Mutex::default() }
     }
 }
+
+/// No time of any request.
+const NEVER: u64 = u64::MAX - 1;
 
 impl SiteFiles {
     /// The rules at the time `now`; none if there are none.
@@ -91,6 +93,10 @@ impl SiteFiles {
             Ok(known) => known,
             // What a panic left is compared with the files as ever.
             Err(TryLockError::Poisoned(known)) => known.into_inner(),
+            // As long as nothing was ever looked at, nobody is answered without the rules.
+            Err(TryLockError::WouldBlock) if self.looked.load(Ordering::Acquire) == NEVER => {
+                self.known.lock().unwrap_or_else(PoisonError::into_inner)
+            }
             Err(TryLockError::WouldBlock) => return,
         };
         let looked = self.looked.load(Ordering::Relaxed);
@@ -98,16 +104,19 @@ impl SiteFiles {
             // Somebody was quicker.
             return;
         }
-        // Before the files: whoever comes while the disk is slow does not even try.
-        self.looked.store(second | looked & 1, Ordering::Release);
+        // Before the files: whoever comes while the disk is slow does not even try, if there is something to go on with.
+        if looked != NEVER {
+            self.looked.store(second | looked & 1, Ordering::Release);
+        }
         let Known { headers, redirects } = &mut *known;
         let headers_changed = headers.look(HEADERS, tree, now, headers::parse);
+        let mut rules = looked & 1;
         if redirects.look(REDIRECTS, tree, now, redirects::parse) || headers_changed {
             let (headers, redirects) = (Arc::clone(&headers.parsed), Arc::clone(&redirects.parsed));
-            let rules = u64::from(!(headers.rules.is_empty() && redirects.rules.is_empty()));
+            rules = u64::from(!(headers.rules.is_empty() && redirects.rules.is_empty()));
             *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(SiteRules { headers, redirects });
-            self.looked.store(second | rules, Ordering::Release);
         }
+        self.looked.store(second | rules, Ordering::Release);
     }
 }
 
@@ -115,7 +124,10 @@ impl<R: PartialEq> Kept<R> {
     /// Whether the file says something else than before.
     fn look(&mut self, name: &str, tree: &Tree, now: SystemTime, parse: impl Fn(&[u8]) -> Parsed<R>) -> bool {
         let (version, parsed, trouble) = match read(tree, name, self.version) {
-            Ok(None) => return false,
+            Ok(None) => {
+                self.trouble = None;
+                return false;
+            }
             Ok(Some((version, text))) => (Some(version).filter(|version| version.is_settled(now)), parse(&text), None),
             Err(error) => {
                 let kind = error.kind();
@@ -142,7 +154,8 @@ impl<R: PartialEq> Kept<R> {
         if parsed.more_wrong > 0 {
             log::warn!("{name}: {} more lines are left out", parsed.more_wrong);
         }
-        log::info!("{name}: {} rules", parsed.rules.len());
+        let count = parsed.rules.len();
+        log::info!("{name}: {count} rule{}", if count == 1 { "" } else { "s" });
         self.parsed = Arc::new(parsed);
         true
     }

@@ -71,16 +71,11 @@ impl Auth {
         // Those of whom nothing is known are one client.
         let client = network::of_client(client.unwrap_or(Ipv6Addr::UNSPECIFIED.into()));
         let tag = self.key.of_credentials(&credentials, client);
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        // Not the lock: others go on while this lasts, and the file may be read again.
+        let current = Arc::clone(&*self.current.read().unwrap_or_else(PoisonError::into_inner));
         if current.verified().knows(&tag) {
             return Ok(());
         }
-        // Others go on while this lasts, and the file may be read again.
-        let current = {
-            let kept = Arc::clone(&current);
-            drop(current);
-            kept
-        };
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let verifying = self.budget.begin(client, now).map_err(Denied::Later)?;
         if !current.users.verify(&self.key.of_name(credentials.name), credentials.password) {

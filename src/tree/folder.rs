@@ -122,7 +122,7 @@ pub(crate) struct Names {
 }
 
 /// What a name costs beside its bytes, about.
-const NAME: usize = 32;
+pub(crate) const NAME: usize = 32;
 
 impl Reader {
     /// The smallest names greater than `after` of those that are wanted: `most` of them, and no more than take up so many

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 
 use crate::http::validator::Version;
 use crate::rules::Symlinks;
-pub(crate) use folder::{MANY, Reader};
+pub(crate) use folder::{MANY, NAME, Reader};
 
 /// Without waiting for whoever holds the other end of a fifo, and never making a terminal ours.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
@@ -167,20 +167,6 @@ impl Tree {
         }
     }
 
-    /// The version of what is under this name in an open folder, and whether that is a folder. None if it is neither a folder nor
-    /// a file, as a symbolic link is, or may not be read.
-    pub(crate) fn version_in(&self, folder: &File, name: &[u8]) -> Option<(bool, Version)> {
-        let (kind, version) = look(folder.as_fd(), name)?;
-        // Kernels before 5.8 cannot say it for the user that counts; then opening it will.
-        let access = rustix::fs::accessat(folder, name, rustix::fs::Access::READ_OK, AtFlags::EACCESS);
-        match kind {
-            _ if access == Err(rustix::io::Errno::ACCESS) => None,
-            FileType::Directory => Some((true, version)),
-            FileType::RegularFile => Some((false, version)),
-            _ => None,
-        }
-    }
-
     fn behind_link(&self, path: &[u8], name: &[u8]) -> Option<Entry> {
         let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
         match self.open(&[path, separator, name].concat()).ok()? {
@@ -244,14 +230,19 @@ fn folders_of(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     ends.filter_map(|end| path.get(..end))
 }
 
+/// What is at a path, without following a link at its end.
+fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
+    stat(root, path).ok()
+}
+
 /// What is at a path, without following a link at its end. As fresh as opening it would be: a file system on a network asks
 /// its server.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
+fn stat(root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<(FileType, Version)> {
     use rustix::fs::{StatxFlags, StatxTimestamp};
     let wanted = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME;
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
-    let stat = rustix::fs::statx(root, path, flags, wanted).ok()?;
+    let stat = rustix::fs::statx(root, path, flags, wanted)?;
     let nanos = |time: StatxTimestamp| i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec);
     let version = Version {
         length: stat.stx_size,
@@ -260,21 +251,43 @@ fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
         inode: stat.stx_ino,
         changed: nanos(stat.stx_ctime),
     };
-    Some((FileType::from_raw_mode(stat.stx_mode.into()), version))
+    Ok((FileType::from_raw_mode(stat.stx_mode.into()), version))
 }
 
 /// What is at a path, without following a link at its end.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn look(root: BorrowedFd<'_>, path: &[u8]) -> Option<(FileType, Version)> {
-    let stat = rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+fn stat(root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<(FileType, Version)> {
+    let stat = rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?;
     let version = Version {
-        length: u64::try_from(stat.st_size).ok()?,
-        modified: since_1970(stat.st_mtime) + Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).ok()?),
+        length: stat.st_size.unsigned_abs(),
+        modified: since_1970(stat.st_mtime) + Duration::from_nanos((stat.st_mtime_nsec as i64).unsigned_abs()),
         device: stat.st_dev as u64,
         inode: stat.st_ino as u64,
         changed: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
     };
-    Some((FileType::from_raw_mode(stat.st_mode), version))
+    Ok((FileType::from_raw_mode(stat.st_mode), version))
+}
+
+/// The version of what is under this name in an open folder, and whether that is a folder. None if it is neither a folder nor a
+/// file, as a symbolic link is, if it may not be read, or is not there any more.
+///
+/// # Errors
+/// Any other one of `statx(2)`.
+pub(crate) fn version_in(folder: &File, name: &[u8]) -> io::Result<Option<(bool, Version)>> {
+    use rustix::io::Errno;
+    let (kind, version) = match stat(folder.as_fd(), name) {
+        Ok(found) => found,
+        Err(Errno::NOENT | Errno::ACCESS) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    // Kernels before 5.8 cannot say it for the user that counts; then opening it will.
+    let access = rustix::fs::accessat(folder, name, rustix::fs::Access::READ_OK, AtFlags::EACCESS);
+    Ok(match kind {
+        _ if access == Err(Errno::ACCESS) => None,
+        FileType::Directory => Some((true, version)),
+        FileType::RegularFile => Some((false, version)),
+        _ => None,
+    })
 }
 
 /// The version of an open file.

@@ -28,6 +28,7 @@ const CHALLENGE: &str = "Basic realm=\"brooklet\", charset=\"UTF-8\"";
 fn folder() -> Folder {
     let folder = Folder::new();
     folder.file("small", "small").file("docs/a", "a").file("404.html", "not here");
+    folder.file("_headers", "/*\n  X-Inside: yes\n");
     folder.file("../users", format!("# who may\n\nann:{SECRET}\njürgen:{GREETING}\n"));
     folder
 }
@@ -93,8 +94,10 @@ fn who_has_the_password_is_served_and_nobody_else() {
                 assert_eq!(answer.status, status, "{what}");
                 assert_eq!(answer.field("WWW-Authenticate"), (status == 401).then_some(CHALLENGE), "{what}");
                 // A listing has a rule of its own.
-                let kept = if (status, target) == (200, "/docs/") { "no-cache" } else { "private" };
+                let kept = if (status, target) == (200, "/docs/") { "private, no-cache" } else { "private" };
                 assert_eq!(answer.field("Cache-Control"), Some(kept), "{what}");
+                let inside = status != 401 && !matches!(target, "*" | "/%00");
+                assert_eq!(answer.field("X-Inside"), inside.then_some("yes"), "{what}");
                 assert!(status == 200 || status == 404 || !answer.text().contains("not here"), "{what}");
             }
         }
@@ -187,6 +190,8 @@ fn who_comes_from_elsewhere_is_refused_before_anything_else() {
                         let what = format!("{allow} {address:?} {closed} {method} {target}: {answer:?}");
                         assert_eq!(answer.status, status, "{what}");
                         assert_eq!(answer.field("WWW-Authenticate").is_some(), status == 401, "{what}");
+                        let inside = !matches!(status, 401 | 403);
+                        assert!(inside || answer.field("X-Inside").is_none(), "{what}");
                         assert!(status != 403 || answer.text().is_empty() || answer.text().contains("403"), "{what}");
                     }
                     let answer = ask(&mut client, "/small", "ann:secret");
@@ -295,8 +300,10 @@ fn refusal(arguments: &[&str], root: &Path, status: i32) -> String {
 #[test]
 fn a_file_of_users_that_cannot_be_used_is_refused_at_the_start() {
     let folder = folder();
+    // Nothing else is to be said.
+    std::fs::remove_file(folder.path("_headers")).unwrap();
     folder.folder("../folder").file("users", format!("ann:{SECRET}")).link("../link", folder.path("users"));
-    folder.file(".users", format!("ann:{SECRET}"));
+    folder.file(".users", format!("ann:{SECRET}")).file(".well-known/users", format!("ann:{SECRET}"));
     let good = format!("ann:{SECRET}\n");
     let expensive = good.replace("$04$", "$15$");
     let large = "#".repeat((1 << 20) + 1);
@@ -324,6 +331,7 @@ fn a_file_of_users_that_cannot_be_used_is_refused_at_the_start() {
         ("../folder", &[], "no file"),
         ("users", &[], "served"),
         ("../link", &[], "served"),
+        (".well-known/users", &[], "served"),
         (".users", &["--hidden"], "served"),
     ] {
         let path = folder.path(name).display().to_string();

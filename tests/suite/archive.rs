@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 use brooklet::{Config, Front, Rules};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use crate::client::{Client, Response, get, request};
 use crate::measure::process::memory;
@@ -309,6 +310,33 @@ fn only_so_many_are_sent_at_once() {
         drop(sent.pop());
         within_reason("there is a place again", || (ask().receive_head().status == 200).then_some(()));
     }
+}
+
+#[test]
+fn what_is_too_deep_to_be_asked_for_is_left_out() {
+    let folder = Folder::new();
+    folder.file("in/a", "a").file("in/z", "z");
+    let name = "d".repeat(250);
+    // Each in the one before, since the whole path is too long for any call.
+    let mut inner = std::fs::File::open(folder.path("in")).unwrap();
+    for _ in 0..20 {
+        mkdirat(&inner, &name, Mode::RWXU).unwrap();
+        inner = openat(&inner, &name, OFlags::RDONLY, Mode::empty()).unwrap().into();
+        openat(&inner, "file", OFlags::CREATE | OFlags::WRONLY, Mode::RUSR).unwrap();
+    }
+    for front in fronts() {
+        let rules = Rules { archive: true, spa: Some("in/a".into()), ..Rules::default() };
+        let serving = Serving::with(Config { rules, workers: Some(1), ..Serving::config(front, &folder) });
+        let accepting = [("Accept", "text/html")];
+        let answer = serving.client().exchange(request("GET", &format!("/in/{TAR}"), &accepting));
+        assert_eq!(answer.status, 200);
+        let found = members(&answer.body);
+        // 4000 bytes are 15 of these names, of 251 bytes with their slashes.
+        assert_eq!((found.len(), found.get(&b"in/z"[..])), (2 + 2 * 15, Some(&b"z".to_vec())));
+    }
+    // Not what every program can remove.
+    let status = Command::new("rm").arg("-rf").arg(folder.path("in")).status();
+    assert!(status.is_ok_and(|status| status.success()));
 }
 
 #[test]
