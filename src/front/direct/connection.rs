@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use tiny_http::Method;
 
 use super::Worker;
 use super::drain::{Framing, Passing};
 use super::head::{self, Expect, Head, Parsed};
+use super::input::{Input, receive};
+use super::paced::Paced;
 use super::poller::{Event, Interest};
 use super::progress::{Demand, Progress, unacknowledged};
 use crate::answer::{Answer, Body, Position, Segment};
@@ -19,7 +20,7 @@ use crate::front::{answer_or_500, outcome};
 use crate::http::request::Request;
 use crate::limits;
 use crate::send::copy::Failure;
-use crate::send::pace::{Pace, Part, Share};
+use crate::send::pace::{Pace, Part};
 use crate::send::{self, slice};
 
 /// Requests that a connection is answered in one turn. Who has sent more ahead waits until others had theirs.
@@ -59,10 +60,8 @@ pub(super) struct Connection {
     sent: u64,
     /// How the client does, as long as it has not acknowledged everything.
     progress: Option<Box<Progress>>,
-    /// What it may send and from when on, if that is paced.
-    share: Option<Box<Share>>,
-    /// The last moment for which an alarm was set.
-    alarm: Option<Instant>,
+    /// What it may send and from when on, if there is a rate.
+    paced: Option<Box<Paced>>,
 }
 
 /// What a connection waits for.
@@ -157,8 +156,7 @@ impl Connection {
             partial: false,
             sent: 0,
             progress: None,
-            share: None,
-            alarm: None,
+            paced: None,
         }
     }
 
@@ -252,54 +250,36 @@ impl Connection {
     /// Goes on if an answer may begin by now, as far as that is paced. False if too many others wait for that.
     fn may_begin(&mut self, worker: &Worker) -> Result<bool, Next> {
         let Some(pace) = &worker.shared.pace else { return Ok(true) };
-        let waits = self.share.as_ref().is_some_and(|share| share.granted() > 0);
-        let next = match self.ask(worker, Part::Beginning) {
-            Ok(()) => return Ok(true),
-            Err(next) => next,
-        };
-        let share = self.share.as_mut().filter(|_| !waits);
-        let Some(share) = share else { return Err(next) };
-        let held = worker.shared.held.load(Ordering::Relaxed);
-        if pace.is_crowded(Instant::now()) || held > limits::HEADS_HELD / 2 {
-            pace.give_back(share);
-            return Ok(false);
-        }
-        Err(next)
+        let full = worker.shared.held.load(Ordering::Relaxed) > limits::HEADS_HELD / 2;
+        let now = Instant::now();
+        self.paced.get_or_insert_with(|| Box::new(Paced::new(now))).begin(pace, now, full)
     }
 
-    /// Goes on if something may be sent by now, as far as that is paced.
-    #[inline]
-    fn ask(&mut self, worker: &Worker, part: Part) -> Step {
-        let Some(pace) = &worker.shared.pace else { return Ok(()) };
+    /// Bytes that may be sent by now of what has begun, as far as that is paced.
+    fn granted(&mut self, worker: &Worker) -> Result<u64, Next> {
+        let Some(pace) = &worker.shared.pace else { return Ok(u64::MAX) };
         let now = Instant::now();
-        let at = pace.ask(self.share.get_or_insert_with(|| Box::new(Share::new(now))), part, now);
-        if at <= now {
-            return Ok(());
-        }
-        // Where something else has happened meanwhile, the alarm is set already.
-        match self.alarm.replace(at) {
-            Some(set) if set == at => Err(Next::Rest),
-            _ => Err(Next::Until(at)),
-        }
+        let paced = self.paced.get_or_insert_with(|| Box::new(Paced::new(now)));
+        paced.ask(pace, Part::Rest, now).map(|()| paced.granted())
     }
 
     /// So many bytes went into the socket.
     fn took(&mut self, worker: &Worker, part: Part, bytes: u64) {
         self.sent += bytes;
-        if let (Some(pace), Some(share)) = (&worker.shared.pace, &mut self.share) {
-            pace.sent(share, part, bytes, Instant::now());
+        if let (Some(pace), Some(paced)) = (&worker.shared.pace, &mut self.paced) {
+            paced.sent(pace, part, bytes);
         }
     }
 
-    /// Leaves to others what it was granted and does not send any more.
+    /// Leaves to others what it was granted and does not send for now.
     pub(super) fn give_back(&mut self, pace: Option<&Pace>) {
-        if let (Some(pace), Some(share)) = (pace, &mut self.share) {
-            pace.give_back(share);
+        if let (Some(pace), Some(paced)) = (pace, &mut self.paced) {
+            paced.give_back(pace);
         }
     }
 
     fn waits_for_clock(&self, now: Instant) -> bool {
-        self.share.as_ref().is_some_and(|share| share.waits(now))
+        self.paced.as_ref().is_some_and(|paced| paced.waits(now))
     }
 
     /// Reads a head and begins to answer it.
@@ -459,8 +439,7 @@ impl Connection {
             if self.sent >= until || empty >= EMPTY {
                 return YIELD;
             }
-            self.ask(worker, Part::Rest)?;
-            let granted = self.share.as_ref().map_or(u64::MAX, |share| share.granted());
+            let granted = self.granted(worker)?;
             let State::Sending(sending) = &mut self.state else { return Ok(()) };
             match sending.some(&self.socket, (until - self.sent).min(granted), &mut worker.output) {
                 Ok(Some(0)) => empty += 1,
@@ -692,58 +671,4 @@ fn append(output: &mut Vec<u8>, body: &mut Body, position: &mut Position, left: 
         }
     }
     Ok(())
-}
-
-/// What has come of a connection and is not used yet, in the buffer of a worker.
-struct Input {
-    buffer: Vec<u8>,
-    begin: usize,
-    end: usize,
-}
-
-impl Input {
-    fn new(mut buffer: Vec<u8>, held: &[u8]) -> Self {
-        // After a panic there is none.
-        buffer.resize(limits::HEAD, 0);
-        let end = held.len().min(buffer.len());
-        if let (Some(room), Some(held)) = (buffer.get_mut(..end), held.get(..end)) {
-            room.copy_from_slice(held);
-        }
-        Self { buffer, begin: 0, end }
-    }
-
-    fn rest(&self) -> &[u8] {
-        self.buffer.get(self.begin..self.end).unwrap_or_default()
-    }
-
-    fn is_full(&self) -> bool {
-        self.end - self.begin == self.buffer.len()
-    }
-
-    /// Reads what has come: nothing at its end. What does not fill the room is all that there is
-    /// for now, unless an event has said otherwise.
-    fn receive(&mut self, socket: &TcpStream, unread: &mut bool) -> Result<&[u8], Errno> {
-        if self.begin == self.end {
-            (self.begin, self.end) = (0, 0);
-        } else if self.end == self.buffer.len() {
-            self.buffer.copy_within(self.begin..self.end, 0);
-            (self.begin, self.end) = (0, self.end - self.begin);
-        }
-        let before = self.end;
-        let received = receive(socket, self.buffer.get_mut(before..).unwrap_or_default());
-        self.end += received.unwrap_or(0);
-        *unread = self.end == self.buffer.len();
-        received?;
-        Ok(self.buffer.get(before..self.end).unwrap_or_default())
-    }
-}
-
-fn receive(socket: &TcpStream, buffer: &mut [u8]) -> Result<usize, Errno> {
-    loop {
-        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
-            Ok((count, _)) => return Ok(count),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
 }

@@ -22,6 +22,8 @@ mod alarms;
 mod connection;
 mod drain;
 mod head;
+mod input;
+mod paced;
 mod poller;
 mod progress;
 mod seats;
