@@ -123,7 +123,7 @@ pub const CACHED_FILES: usize = 64;
 
 /// Bytes of `_headers`, and of `_redirects`, that are read: more than the rules of a site that people write.
 pub const SITE_FILE: usize = 64 * KIB;
-/// Bytes of a line of these files.
+/// Bytes of a line of these files: longer than any policy that people write, and a match takes time for each of them.
 pub const SITE_FILE_LINE: usize = 2000;
 /// Fields in `_headers`, and redirects in `_redirects`: for each request all of them are looked at.
 pub const SITE_FILE_RULES: usize = 1000;
@@ -135,15 +135,15 @@ pub const CREDENTIALS: usize = KIB;
 pub const BCRYPT_COST_MIN: u32 = 4;
 /// The highest cost of a hash: a second of a processor for each try, and several on a small machine.
 pub const BCRYPT_COST_MAX: u32 = 14;
-/// Credentials that were verified and are remembered, those of each client for themselves. Each costs some 50 bytes.
+/// Credentials that were verified and are remembered, those of each client for themselves: more than there are users of a small host. Each costs some 50 bytes.
 pub const VERIFIED: usize = 1024;
 /// When a client may come again for whom nothing can be verified now.
 pub const AUTH_BUSY: Duration = Duration::from_secs(1);
-/// Wrong passwords of a client in a row; then it has to wait.
+/// Wrong passwords of a client in a row, as many as somebody needs who has forgotten which one it was; then it has to wait.
 pub const AUTH_FAILURES: u32 = 10;
-/// How long it takes until it has one try more.
+/// How long it takes until it has one try more: seventeen thousand a day are no way to find a password.
 pub const AUTH_PAUSE: Duration = Duration::from_secs(5);
-/// Clients of whom wrong passwords are remembered.
+/// Clients of whom wrong passwords are remembered, in some 100 KiB, however many guess.
 pub const AUTH_CLIENTS: usize = 1024;
 
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
