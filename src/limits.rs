@@ -97,13 +97,13 @@ pub const LISTING_PAGE: usize = 10_000;
 pub const LISTING_ROWS: usize = 32;
 
 /// Folders that are sent as archives at once; who would like another one is asked to come again (503). Each holds two
-/// descriptors more than a file and the names below: some 5 MiB in all.
+/// descriptors more than a file and the names below: 8 MiB in all at worst, next to nothing where folders are small.
 pub const ARCHIVES: usize = 16;
 /// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at: those of some 6,000 files. A
 /// larger folder is read again for each so many.
 pub const ARCHIVE_NAMES: usize = 256 * KIB;
 /// Bytes of names that it holds of all folders on the way there, so that most of them need not be read again.
-pub const ARCHIVE_NAMES_ABOVE: usize = 64 * KIB;
+pub const ARCHIVE_NAMES_ABOVE: usize = 256 * KIB;
 /// Bytes of a path in an archive beneath its folder. The system opens none that is longer (PATH_MAX): deeper folders are left out.
 pub const ARCHIVE_PATH: usize = 4000;
 

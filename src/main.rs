@@ -42,7 +42,8 @@ fn keep_little() {
 fn keep_little() {}
 
 fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    let root = config.root.display().to_string();
+    // What a name may hold: a line stays one.
+    let root: String = config.root.display().to_string().replace(char::is_control, "\u{fffd}");
     // Before anything is said, so that who reads the first line may send a signal at once.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = Server::bind(config)?;

@@ -13,6 +13,7 @@ use std::hash::Hasher;
 use std::io;
 use std::mem;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
@@ -82,7 +83,7 @@ struct Summary {
 enum Piece {
     None,
     Bytes(Vec<u8>),
-    Slice { file: File, version: Version, range: Range<u64> },
+    Slice { file: File, version: Version, range: Range<u64>, ends: bool },
 }
 
 impl Site {
@@ -263,9 +264,18 @@ impl Archive {
 
     /// Goes on to the next piece that something is sent of.
     fn advance(&mut self) -> io::Result<()> {
-        if let Piece::Slice { file, version, .. } = mem::replace(&mut self.piece, Piece::None) {
-            // What was sent is what was there all the time.
-            is_same(&version_of(&file)?, &version)?;
+        match mem::replace(&mut self.piece, Piece::None) {
+            Piece::Slice { file, version, range, ends } => {
+                // What was sent is what was there all the time.
+                let mut last = vec![0; usize::from(ends)];
+                file.read_exact_at(&mut last, range.end)?;
+                is_same(&version_of(&file)?, &version)?;
+                if ends {
+                    self.piece = Piece::Bytes(last);
+                    return Ok(());
+                }
+            }
+            Piece::None | Piece::Bytes(_) => {}
         }
         while self.at < self.range.end {
             if let Some(version) = self.content.take() {
@@ -273,8 +283,13 @@ impl Archive {
                 if !range.is_empty() {
                     let Found::File(file, opened) = self.walk.open(&self.folder)? else { return Err(changed()) };
                     is_same(&opened, &version)?;
-                    self.piece = Piece::Slice { file, version, range };
-                    return Ok(());
+                    // Where nothing else follows the last byte has to wait until the others were sent and the file is looked
+                    // at once more: so what has come whole is of one version.
+                    let ends = self.at >= self.range.end;
+                    let range = range.start..range.end - u64::from(ends);
+                    let empty = range.is_empty();
+                    self.piece = Piece::Slice { file, version, range, ends };
+                    return if empty { self.advance() } else { Ok(()) };
                 }
                 continue;
             }
@@ -356,13 +371,23 @@ struct Level {
     more: bool,
     /// What they cost, once this is not the folder that is read.
     held: usize,
+    /// Device and inode of the folder.
+    place: (u64, u64),
+}
+
+impl Level {
+    /// Of an open folder, whose path is so long; of its names nothing is known.
+    fn new(path: usize, folder: &File) -> io::Result<Self> {
+        let Version { device, inode, .. } = version_of(folder)?;
+        Ok(Self { path, more: true, place: (device, inode), ..Self::default() })
+    }
 }
 
 impl Walk {
     fn new(folder: &Folder) -> io::Result<Self> {
         let path = [&*folder.name, b"/"].concat();
-        let level = Level { path: path.len(), more: true, ..Level::default() };
         let Found::Folder(root) = folder.tree.open_beneath(&folder.folder, b"")? else { return Err(changed()) };
+        let level = Level::new(path.len(), &root)?;
         Ok(Self { begin: path.len(), path, reader: Reader::new(root)?, levels: vec![level], hash: SipHasher13::new() })
     }
 
@@ -431,7 +456,7 @@ impl Walk {
         level.names.drain(..dropped);
         level.names.shrink_to_fit();
         self.path.push(b'/');
-        self.levels.push(Level { path: self.path.len(), more: true, ..Level::default() });
+        self.levels.push(Level::new(self.path.len(), &inner)?);
         self.reader = Reader::new(inner)?;
         Ok(true)
     }
@@ -448,6 +473,10 @@ impl Walk {
         let beneath = self.path.get(self.begin..).unwrap_or_default();
         let beneath = beneath.strip_suffix(b"/").unwrap_or(beneath);
         let Found::Folder(above) = folder.tree.open_beneath(&folder.folder, beneath)? else { return Err(changed()) };
+        // Another folder may have taken its place.
+        if Level::new(level.path, &above)?.place != level.place {
+            return Err(changed());
+        }
         self.reader = Reader::new(above)?;
         Ok(())
     }

@@ -13,6 +13,9 @@ const NAME: usize = 100;
 /// The least number that does not fit into eleven octal digits: a length of 8 GiB, or a time in the year 2242.
 const OCTAL: u64 = 1 << 33;
 
+/// As many seconds as from 1970 to the year 10000.
+const YEAR_10000: i64 = 253_402_300_800;
+
 /// A file or a folder in an archive.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member<'a> {
@@ -31,6 +34,8 @@ pub(super) fn header(out: &mut Vec<u8>, member: &Member<'_>) {
         // Rounded down, as the others are.
         Err(before) => -(before.duration().as_secs_f64().ceil() as i64),
     };
+    // Programs that read archives have come to harm by years of more digits.
+    let seconds = seconds.clamp(-YEAR_10000, YEAR_10000);
     let mut records = Vec::new();
     match std::str::from_utf8(member.path) {
         Ok(path) if path.is_ascii() && path.len() <= NAME => {}
@@ -146,6 +151,7 @@ mod tests {
             (b"a", OCTAL, UNIX_EPOCH, b"19 size=8589934592\n"),
             (b"a", 1, before, b"12 mtime=-2\n"),
             (b"a", 1, late, b"20 mtime=8589934592\n"),
+            (b"a", 1, UNIX_EPOCH + Duration::from_secs(1 << 62), b"22 mtime=253402300800\n"),
         ];
         for (path, length, modified, records) in rows {
             let bytes = header_of(path, Some(*length), *modified);

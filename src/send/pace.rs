@@ -49,8 +49,8 @@ pub(crate) struct Share {
     paid: Instant,
     /// Bytes that it may send.
     granted: u64,
-    /// For what.
-    part: Part,
+    /// Bytes in a second at which it was paid for among the beginnings of answers; 0: it was not.
+    begun: u64,
     /// From when on.
     at: Instant,
     /// Whether it counts among those who share the line.
@@ -100,7 +100,7 @@ impl Pace {
         if let Some(line) = &self.line {
             bytes = bytes.min(line.portion(share, part));
         }
-        (share.granted, share.part) = (bytes, part);
+        share.granted = bytes;
         share.at = self.take(share, part, bytes, now);
         share.at
     }
@@ -131,8 +131,8 @@ impl Pace {
         }
         if let Some(line) = &self.line {
             refund(&mut lock(&line.all), line.rate);
-            if share.part == Part::Beginning {
-                refund(&mut lock(&line.begun), line.rate);
+            if share.begun > 0 {
+                refund(&mut lock(&line.begun), share.begun);
             }
         }
         self.leave(share);
@@ -148,14 +148,20 @@ impl Pace {
         let own = if self.each > 0 { pay(&mut share.paid, bytes, self.each, now) } else { now };
         let Some(line) = &self.line else { return own };
         let all = pay(&mut lock(&line.all), bytes, line.rate, now);
-        own.max(match part {
-            Part::Beginning => pay(&mut lock(&line.begun), bytes, line.rate, now),
-            Part::Rest => all,
+        share.begun = if part == Part::Beginning { line.of_beginnings() } else { 0 };
+        own.max(match share.begun {
+            0 => all,
+            rate => pay(&mut lock(&line.begun), bytes, rate, now),
         })
     }
 }
 
 impl Line {
+    /// Bytes in a second for the beginnings of answers: beside long transfers half of all, so that neither starves.
+    fn of_beginnings(&self) -> u64 {
+        if self.sharers.load(Ordering::Relaxed) == 0 { self.rate } else { self.rate.div_ceil(2) }
+    }
+
     /// What one of those who share it is granted at a time.
     fn portion(&self, share: &mut Share, part: Part) -> u64 {
         let others = match part {
@@ -172,7 +178,7 @@ impl Line {
 
 impl Share {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { paid: now, granted: 0, part: Part::Rest, at: now, counted: false }
+        Self { paid: now, granted: 0, begun: 0, at: now, counted: false }
     }
 
     /// Bytes that it may send, since the moment that [`Pace::ask`] told.
@@ -290,7 +296,33 @@ mod tests {
         assert_eq!(*lock(&pace.line.as_ref().unwrap().all), behind + SECOND);
         // The next one of them does wait.
         let next = pace.ask(&mut Share::new(begun), Part::Beginning, begun);
-        assert!(next > begun + SECOND / 2 && next <= begun + SECOND, "{:?}", next - begun);
+        assert!(next > begun + SECOND && next <= begun + 2 * SECOND, "{:?}", next - begun);
+    }
+
+    #[test]
+    fn neither_long_transfers_nor_beginnings_starve_and_the_sum_is_what_it_is() {
+        let begun = Instant::now();
+        let pace = Pace::new(0, MIB, begun).unwrap();
+        let mut all: Vec<_> = (0..80).map(|_| (begun, Share::new(begun), 0)).collect();
+        let end = begun + 20 * SECOND;
+        loop {
+            let next = all.iter().enumerate().min_by_key(|(_, (at, ..))| *at).map(|(number, _)| number).unwrap();
+            let part = if next < 20 { Part::Rest } else { Part::Beginning };
+            let (at, share, count) = &mut all[next];
+            let now = *at;
+            if now > end {
+                break;
+            }
+            *at = pace.ask(share, part, now).max(now);
+            if *at == now {
+                let bytes = if part == Part::Rest { share.granted() } else { 30_000 };
+                *count += bytes;
+                pace.sent(share, part, bytes, now);
+            }
+        }
+        let sums = [&all[..20], &all[20..]].map(|all| all.iter().map(|(.., count)| count).sum::<u64>());
+        assert!(is_about(sums[0] + sums[1], 20 * MIB), "{sums:?}");
+        assert!(sums.iter().all(|sum| *sum * 20 > 8 * 20 * MIB), "{sums:?}");
     }
 
     #[test]

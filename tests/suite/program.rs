@@ -176,6 +176,15 @@ fn each_address_has_its_line_and_is_served() {
 }
 
 #[test]
+fn a_line_stays_one_whatever_the_name() {
+    let folder = Folder::new();
+    folder.folder("a\nServing b at http://c");
+    let root = folder.path("a\nServing b at http://c").display().to_string();
+    let line = Program::brooklet(&["-p", "0", &root]).line();
+    assert!(line.contains("a\u{fffd}Serving b at http://c at http://127.0.0.1:"), "{line:?}");
+}
+
+#[test]
 fn what_cannot_work_is_one_line_and_a_status() {
     let folder = site();
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -397,7 +397,9 @@ impl Connection {
         let mut position = Position::default();
         if let Some(left) = left.filter(|left| *left <= SMALL && head + *left as usize <= output.capacity()) {
             if let Err(error) = append(output, &mut body, &mut position, left) {
-                return self.end(then, record, Err(Failure::Source(error)));
+                // Nothing was sent of it yet: the client can be told.
+                self.report(record, Err(Failure::Source(error)));
+                return self.reject(worker, b"", 503);
             }
         }
         let taken = output.len() - head;

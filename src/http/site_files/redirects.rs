@@ -4,6 +4,7 @@ use super::pattern::{Captures, Path, Pattern, SPLAT, name_at, visible};
 use super::{Parsed, has_room, lines};
 use crate::http::escape;
 use crate::http::target::Target;
+use crate::limits::TARGET;
 
 /// The status of a rule that names none.
 const DEFAULT: u16 = 301;
@@ -200,13 +201,17 @@ fn value_of<'a>(name: &str, captures: &Captures<'a>) -> &'a [u8] {
     captures.iter().find(|(known, _)| *known == name).map_or(b"", |(_, value)| value)
 }
 
+/// Rules of one path that are tried, if one after the other leads nowhere.
+const TRIES: usize = 8;
+
 /// Where the first rule of this path leads that leads elsewhere.
 pub(crate) fn find(rules: &[Rule], path: &Path<'_>) -> Option<Redirect> {
-    rules.iter().find_map(|Rule { from, to, status, forced }| {
-        let to = to.fill(&from.captures(path)?, path, *status);
+    let of_path = rules.iter().filter_map(|rule| Some((rule, rule.from.captures(path)?)));
+    of_path.take(TRIES).find_map(|(Rule { to, status, forced, .. }, captures)| {
+        let to = to.fill(&captures, path, *status);
         let redirect = Redirect { status: *status, forced: *forced, to };
-        // A client that is sent to where it is would come again and again.
-        (!leads_to(&redirect, path.target)).then_some(redirect)
+        // A client that is sent to where it is would come again and again; and nobody takes an address that is too long.
+        (redirect.to.len() <= TARGET && !leads_to(&redirect, path.target)).then_some(redirect)
     })
 }
 
@@ -225,6 +230,14 @@ mod tests {
         assert_eq!(parsed.wrong, [], "{file}");
         let target = Target::parse(target).unwrap();
         find(&parsed.rules, &Path::new(&target))
+    }
+
+    #[test]
+    fn what_leads_nowhere_costs_little_and_what_is_too_long_leads_nowhere() {
+        let round = "/* /:splat\n".repeat(100) + "/* /end";
+        assert_eq!(found(&round, "/a"), None);
+        let long = format!("/{}", "a".repeat(4000));
+        assert_eq!(found("/* /:splat:splat:splat\n/* /end", &long).map(|found| found.to), Some("/end".into()));
     }
 
     #[test]
