@@ -22,6 +22,7 @@ mod representation;
 mod resource;
 mod site_files;
 mod tar;
+mod walk;
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;

@@ -252,7 +252,7 @@ impl Connection {
         let Some(pace) = &worker.shared.pace else { return Ok(true) };
         let full = worker.shared.held.load(Ordering::Relaxed) > limits::HEADS_HELD / 2;
         let now = Instant::now();
-        self.paced.get_or_insert_with(|| Box::new(Paced::new(now))).begin(pace, now, full)
+        self.paced.get_or_insert_with(|| Box::new(Paced::new(now))).begin(pace, now, full).map_err(until)
     }
 
     /// Bytes that may be sent by now of what has begun, as far as that is paced.
@@ -260,7 +260,7 @@ impl Connection {
         let Some(pace) = &worker.shared.pace else { return Ok(u64::MAX) };
         let now = Instant::now();
         let paced = self.paced.get_or_insert_with(|| Box::new(Paced::new(now)));
-        paced.ask(pace, Part::Rest, now).map(|()| paced.granted())
+        paced.ask(pace, Part::Rest, now).map(|()| paced.granted()).map_err(until)
     }
 
     /// So many bytes went into the socket.
@@ -651,6 +651,11 @@ impl Sending {
         }
         Ok(sent)
     }
+}
+
+/// What becomes of a connection that can go on at this moment, or has an alarm set already.
+fn until(at: Option<Instant>) -> Next {
+    at.map_or(Next::Rest, Next::Until)
 }
 
 /// Appends so many bytes of a body.

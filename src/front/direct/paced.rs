@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use super::connection::Next;
 use crate::send::pace::{Pace, Part, Share};
 
 /// Of one connection.
@@ -17,21 +16,20 @@ impl Paced {
         Self { share: Share::new(now), alarm: None }
     }
 
-    /// Goes on if something may be sent by now; else what becomes of the connection.
-    pub(super) fn ask(&mut self, pace: &Pace, part: Part, now: Instant) -> Result<(), Next> {
+    /// Whether something may be sent by now; else when, unless an alarm is set for that.
+    pub(super) fn ask(&mut self, pace: &Pace, part: Part, now: Instant) -> Result<(), Option<Instant>> {
         let at = pace.ask(&mut self.share, part, now);
         if at <= now {
             return Ok(());
         }
         // Where something else has happened meanwhile, the alarm is set already.
-        match self.alarm.replace(at) {
-            Some(set) if set == at => Err(Next::Rest),
-            _ => Err(Next::Until(at)),
-        }
+        let set = self.alarm.replace(at) == Some(at);
+        Err((!set).then_some(at))
     }
 
-    /// Goes on if an answer may begin by now. False if others wait for that too long, or have not the room (`full`) to wait.
-    pub(super) fn begin(&mut self, pace: &Pace, now: Instant, full: bool) -> Result<bool, Next> {
+    /// The same for the beginning of an answer. False if others wait for that too long already, or there is no room (`full`) to
+    /// wait.
+    pub(super) fn begin(&mut self, pace: &Pace, now: Instant, full: bool) -> Result<bool, Option<Instant>> {
         let waits = self.share.granted() > 0;
         match self.ask(pace, Part::Beginning, now) {
             Ok(()) => Ok(true),
