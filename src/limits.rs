@@ -97,11 +97,13 @@ pub const LISTING_PAGE: usize = 10_000;
 pub const LISTING_ROWS: usize = 32;
 
 /// Folders that are sent as archives at once; who would like another one is asked to come again (503). Each holds two
-/// descriptors more than a file and the names below: 8 MiB in all at worst, next to nothing where folders are small.
+/// descriptors more than a file and the names below.
 pub const ARCHIVES: usize = 16;
-/// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at: those of some 6,000 files. A
-/// larger folder is read again for each so many.
-pub const ARCHIVE_NAMES: usize = 256 * KIB;
+/// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at, if it is the only one: those of
+/// some 48,000 files. Of a larger folder all names are read again for each so many.
+pub const ARCHIVE_NAMES: usize = 2048 * KIB;
+/// The same of each of many, so that all of them hold less than 5 MiB.
+pub const ARCHIVE_NAMES_MIN: usize = 128 * KIB;
 /// Bytes of names that it holds of all folders on the way there, so that most of them need not be read again.
 pub const ARCHIVE_NAMES_ABOVE: usize = 256 * KIB;
 /// Bytes of a path in an archive beneath its folder. The system opens none that is longer (PATH_MAX): deeper folders are left out.
@@ -156,7 +158,7 @@ const KIB: usize = 1024;
 const _: () = {
     assert!(BUFFER_SIZE_MIN <= BUFFER_SIZE && BUFFER_SIZE <= BUFFER_SIZE_MAX);
     assert!(SMALL_TURN > SMALL_BUFFER as u64 && LARGE_TURN > BUFFER_SIZE_MAX as u64);
-    assert!(ARCHIVE_NAMES_ABOVE <= ARCHIVE_NAMES);
+    assert!(ARCHIVE_NAMES_MIN <= ARCHIVE_NAMES && ARCHIVE_NAMES_ABOVE <= ARCHIVE_NAMES);
     assert!(TARGET < HEAD && HEAD <= HEADS_HELD);
     assert!(SITE_FILE_LINE < SITE_FILE);
     assert!(LISTING_ROWS <= LISTING_PAGE && LISTING_PAGE <= LISTING_SORTED && LISTING_NAMES < LISTINGS_HELD);

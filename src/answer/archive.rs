@@ -26,7 +26,7 @@ use crate::http::escape;
 use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{EntityTag, Validators, Version};
-use crate::limits::ARCHIVES;
+use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_MIN, ARCHIVES};
 use crate::tree::{Found, version_of};
 
 /// A folder as a tar, ready to be sent.
@@ -85,15 +85,16 @@ impl Site {
             None | Some(b"") => b"files",
             Some(name) => name,
         };
+        let _walking = self.archives.walk().ok_or(Refusal::from(503))?;
+        let place = self.archives.send().ok_or(Refusal::from(503))?;
         let folder = Folder {
             tree: self.tree.clone(),
             folder,
             name: name.into(),
             top: target.path.is_empty(),
             visible: self.visible(),
+            names: self.archives.names(),
         };
-        let _walking = self.archives.walk().ok_or(Refusal::from(503))?;
-        let place = self.archives.send().ok_or(Refusal::from(503))?;
         // The folder is there: what cannot be read of it now may be readable soon, and is not to be taken for nothing.
         let failed = |error: io::Error| {
             log::warn!("an archive was not made: {error}");
@@ -147,6 +148,12 @@ impl Archives {
 
     fn send(&self) -> Option<Place> {
         Place::take(&self.sent, ARCHIVES)
+    }
+
+    /// Bytes of names that the archive that was taken leave for last may hold: most of what there are where it is the only one.
+    fn names(&self) -> usize {
+        let count = self.sent.load(Ordering::Relaxed).max(1);
+        (ARCHIVE_NAMES / count.saturating_mul(count)).max(ARCHIVE_NAMES_MIN)
     }
 }
 
@@ -334,8 +341,10 @@ mod tests {
         assert!(walk.is_some() && archives.walk().is_none());
         drop(walk);
         assert!(archives.walk().is_some());
-        let sent: Vec<_> = std::iter::from_fn(|| archives.send()).collect();
-        assert_eq!(sent.len(), ARCHIVES);
+        let with_names = || archives.send().map(|place| (place, archives.names()));
+        let sent: Vec<_> = std::iter::from_fn(with_names).collect();
+        assert_eq!((sent.len(), sent.first().map(|(_, names)| *names)), (ARCHIVES, Some(ARCHIVE_NAMES)));
+        assert!(sent.iter().map(|(_, names)| names).sum::<usize>() < 5 << 20, "all of them together");
         drop(sent);
         assert!(archives.send().is_some());
     }

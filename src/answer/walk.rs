@@ -9,7 +9,7 @@ use siphasher::sip::SipHasher13;
 
 use super::resource::Visible;
 use crate::http::validator::{Validators, Version};
-use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_ABOVE, ARCHIVE_PATH};
+use crate::limits::{ARCHIVE_NAMES_ABOVE, ARCHIVE_PATH};
 use crate::tree::{Found, NAME, Reader, Tree, version_in, version_of};
 
 /// The folder that is walked through.
@@ -22,6 +22,9 @@ pub(super) struct Folder {
     /// Whether it is the root of what is served.
     pub(super) top: bool,
     pub(super) visible: Visible,
+    /// Bytes of names, each counted with 32 more, that are held of the folder that is read. A larger one is read again for each
+    /// so many.
+    pub(super) names: usize,
 }
 
 /// A walk through a folder and all that is beneath it: what is in a folder in the order of the names, each folder before
@@ -81,7 +84,7 @@ impl Walk {
             let Some(name) = level.names.pop() else {
                 if level.more {
                     let wanted = |name: &[u8]| folder.visible.shows(name, is_top);
-                    let found = self.reader.names_after(&level.after, usize::MAX, ARCHIVE_NAMES, wanted)?;
+                    let found = self.reader.names_after(&level.after, usize::MAX, folder.names, wanted)?;
                     (level.names, level.more) = (found.names, found.more);
                     level.names.reverse();
                 } else {
@@ -198,7 +201,7 @@ mod tests {
         let tree = Tree::new(folder.path()).unwrap();
         let Ok(Found::Folder(root)) = tree.open(b"") else { panic!("it is one") };
         let visible = Visible { hidden: false, site_files: true };
-        let folder = Folder { tree, folder: root, name: b"x"[..].into(), top: true, visible };
+        let folder = Folder { tree, folder: root, name: b"x"[..].into(), top: true, visible, names: 256 << 10 };
         let (mut walk, mut count) = (Walk::new(&folder).unwrap(), 0);
         while walk.next(&folder).unwrap().is_some() {
             count += 1;
