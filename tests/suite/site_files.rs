@@ -393,7 +393,7 @@ fn a_change_is_picked_up() {
 #[test]
 fn wrong_lines_are_named_once_and_the_rest_holds() {
     let folder = folder(
-        "X-None: 1\n/x\n  X-A: b\n  Content-Length: 5\n  X-B: \u{1}\n",
+        "X-None: 1\n/x\n  X-A: b\n  Content-Length: 5\n  X-B: \u{1}\n  basic-auth: a:b\n",
         "/x /y\n/a //evil.example\n/b /c 200 Country=au\n/d https://example.org/ 200\n",
     );
     for (name, _) in Front::ALL {
@@ -412,6 +412,7 @@ fn wrong_lines_are_named_once_and_the_rest_holds() {
             ("_headers, line 1", "without a path"),
             ("_headers, line 4", "the server's own"),
             ("_headers, line 5", "control character"),
+            ("_headers, line 6", "--auth"),
             ("_redirects, line 2", "such as"),
             ("_redirects, line 3", "conditions"),
             ("_redirects, line 4", "another host"),

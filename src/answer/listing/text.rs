@@ -144,7 +144,7 @@ impl Listing {
         write!(out, "{folders} folder{}, {files} file{}, {}", plural(folders), plural(files), Size(bytes))?;
         write!(out, "</output> \u{b7} <a href=\"{}\">as JSON</a>", self.query.link("format=json", "&amp;"))?;
         if self.query.archive {
-            out.write_str(" \u{b7} <a href=\"?archive=tar\">download all as tar</a>")?;
+            out.write_str(" \u{b7} <a href=\"?archive=tar\">download as tar</a>")?;
         }
         out.write_str("</footer>\n")?;
         page::close_with_script(out)

@@ -71,6 +71,10 @@ fn field(line: &str) -> Result<(String, Option<String>), &'static str> {
     if is_ours(name) {
         return Err("this field is the server's own");
     }
+    // To another host it names those who may come in, with their passwords: no clients are to see that.
+    if name.eq_ignore_ascii_case("Basic-Auth") {
+        return Err("passwords are a matter of --auth");
+    }
     match value {
         Some(value) if !is_value(value) => Err("no value of a field, which is visible ASCII"),
         value => Ok((name.into(), value.map(str::to_owned))),
