@@ -1,6 +1,6 @@
 
 (() => {
-  const box = document.querySelector("input[type=search]"), output = document.querySelector("output"), total = output.textContent;
+  const box = document.querySelector("input[type=search]"), output = document.querySelector("output");
   // What the server left out cannot be shown again: that takes another page.
   const known = box.defaultValue.toLowerCase();
   let rows, names, timer;
@@ -12,7 +12,7 @@
       if (row.hidden !== hidden) row.hidden = hidden;
     });
     const few = count > most ? `, the first ${most} are shown` : "";
-    output.textContent = text === known ? total : `${count} of ${rows.length} match${few}`;
+    output.textContent = text === known ? "" : `${count || "None"} of ${rows.length} match${few}`;
   };
   const filter = () => {
     rows ??= [...document.querySelectorAll("tbody tr:not(.up, .none)")];

@@ -11,9 +11,9 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// The `Content-Security-Policy` of a page: the style above and nothing more. A test holds hash and style together.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-l+08E8xGPhw4mHdbQnESpyTCx5XiGbJNWoUPSkXa9NM='; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-lhO2F9g7OPqcmKyCgm4d2918HwZIEPu8hw1DWQcxR1A='; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 /// The same of a listing, which has the script above and a form.
-pub(super) const LISTING_POLICY: &str = "default-src 'none'; style-src 'sha256-l+08E8xGPhw4mHdbQnESpyTCx5XiGbJNWoUPSkXa9NM='; script-src 'sha256-MqKATxQQzKBC7/wzR/sGCgWDhGDXOyMiWF8Rc7uFnC0='; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
+pub(super) const LISTING_POLICY: &str = "default-src 'none'; style-src 'sha256-lhO2F9g7OPqcmKyCgm4d2918HwZIEPu8hw1DWQcxR1A='; script-src 'sha256-gJdj3vaVG2Q4Ran3mc7XSHk9ytT+mOhiXztSKFZEk1w='; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
 /// Begins a page; `title` is escaped already.
 pub(super) fn open(out: &mut String, title: Arguments<'_>) -> Result {

@@ -75,7 +75,8 @@ impl Listing {
         if order.descending {
             out.write_str("<input type=\"hidden\" name=\"order\" value=\"desc\">")?;
         }
-        out.write_str("</form>\n")
+        // What the script says, where those who type look.
+        out.write_str("<output></output></form>\n")
     }
 
     /// An entry; `number` counts those before it.
@@ -140,9 +141,9 @@ impl Listing {
             )?,
             _ => {}
         }
-        out.write_str("</tbody>\n</table>\n<footer><output>")?;
+        out.write_str("</tbody>\n</table>\n<footer>")?;
         write!(out, "{folders} folder{}, {files} file{}, {}", plural(folders), plural(files), Size(bytes))?;
-        write!(out, "</output> \u{b7} <a href=\"{}\">as JSON</a>", self.query.link("format=json", "&amp;"))?;
+        write!(out, " \u{b7} <a href=\"{}\">as JSON</a>", self.query.link("format=json", "&amp;"))?;
         if self.query.archive {
             out.write_str(" \u{b7} <a href=\"?archive=tar\">download as tar</a>")?;
         }
