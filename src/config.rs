@@ -131,43 +131,41 @@ impl Config {
         self.rules.validate()?;
         let (least, most) = (limits::BUFFER_SIZE_MIN, limits::BUFFER_SIZE_MAX);
         if self.bind.is_empty() {
-            return Err("there is no address to listen at".into());
+            return Err("bind: there is no address to listen at".into());
         }
         let workers = self.workers();
         if !(1..=limits::WORKERS_MAX).contains(&workers) {
-            return Err(format!("{workers} workers: not within 1 to {}", limits::WORKERS_MAX));
+            return Err(format!("workers: {workers} of them are not within 1 to {}", limits::WORKERS_MAX));
         }
         if !(least..=most).contains(&self.buffer_size) {
-            return Err(format!("a buffer of {} bytes: not within {least} to {most}", self.buffer_size));
+            return Err(format!("buffer-size: {} bytes are not within {least} to {most}", self.buffer_size));
         }
         if self.send_buffer != 0 && !(least..=limits::SEND_BUFFER_MAX).contains(&self.send_buffer) {
             let most = limits::SEND_BUFFER_MAX;
-            return Err(format!("a send buffer of {} bytes: not within {least} to {most}, nor 0", self.send_buffer));
+            return Err(format!("send-buffer: {} bytes are not within {least} to {most}, nor 0", self.send_buffer));
         }
         if self.cache > limits::CACHE_MAX {
-            return Err(format!("a cache of {} bytes: not within 0 to {}", self.cache, limits::CACHE_MAX));
+            return Err(format!("cache: {} bytes are not within 0 to {}", self.cache, limits::CACHE_MAX));
         }
         if !(1..=limits::CONNECTIONS_MAX).contains(&self.max_connections) {
             let most = limits::CONNECTIONS_MAX;
-            return Err(format!("{} connections at once: not within 1 to {most}", self.max_connections));
+            return Err(format!("max-connections: {} of them are not within 1 to {most}", self.max_connections));
         }
-        for rate in [self.rate, self.rate_total] {
+        for (name, rate) in [("rate", self.rate), ("rate-total", self.rate_total)] {
             if rate != 0 && rate < limits::RATE_LEAST {
-                return Err(format!(
-                    "a rate of {rate} bytes in a second: neither 0 nor {} or more",
-                    limits::RATE_LEAST
-                ));
+                let least = limits::RATE_LEAST;
+                return Err(format!("{name}: {rate} bytes in a second are neither 0, any number, nor {least} or more"));
             }
         }
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
         for (name, timeout, least) in [
-            ("head", self.head_timeout, second / 1000),
-            ("idle", self.idle_timeout, second),
-            ("stall", self.stall_timeout, second / 1000),
+            ("head-timeout", self.head_timeout, second / 1000),
+            ("idle-timeout", self.idle_timeout, second),
+            ("stall-timeout", self.stall_timeout, second / 1000),
             ("drain", self.drain, Duration::ZERO),
         ] {
             if !(least..=day).contains(&timeout) {
-                return Err(format!("{name} timeout of {timeout:?}: not within {least:?} to a day"));
+                return Err(format!("{name}: {timeout:?} is not within {least:?} to a day"));
             }
         }
         Ok(())
@@ -185,8 +183,8 @@ mod tests {
             ("address", Config { bind: Vec::new(), ..Config::default() }),
             ("workers", Config { workers: Some(0), ..Config::default() }),
             ("workers", Config { workers: Some(4097), ..Config::default() }),
-            ("send buffer", Config { send_buffer: 4095, ..Config::default() }),
-            ("send buffer", Config { send_buffer: (64 << 20) + 1, ..Config::default() }),
+            ("send-buffer", Config { send_buffer: 4095, ..Config::default() }),
+            ("send-buffer", Config { send_buffer: (64 << 20) + 1, ..Config::default() }),
             ("cache", Config { cache: (1 << 30) + 1, ..Config::default() }),
             ("connections", Config { max_connections: 0, ..Config::default() }),
             ("connections", Config { max_connections: 1_000_001, ..Config::default() }),

@@ -141,39 +141,39 @@ impl Rules {
     /// Checks each value.
     ///
     /// # Errors
-    /// The first one that cannot work, and why, in a line.
+    /// The first one that cannot work, by its name, and why, in a line.
     pub fn validate(&self) -> Result<(), String> {
         if let Some(prefix) = &self.prefix {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
             if !is_path(prefix) || !prefix.bytes().all(plain) {
-                return Err(format!("{prefix:?} is no prefix such as docs or my/docs, of letters, digits and -._~"));
+                return Err(format!("prefix: {prefix:?} is none such as docs or my/docs, of letters, digits and -._~"));
             }
         }
         for name in &self.index {
             if name.is_empty() || name.contains(['/', '\0']) || matches!(name.as_str(), "." | "..") {
-                return Err(format!("{name:?} is no name of a file in a folder"));
+                return Err(format!("index: {name:?} is no name of a file in a folder"));
             }
         }
         if let Some(path) = &self.spa {
             if !is_path(path) {
-                return Err(format!("{path:?} is no path of a file beneath the root, such as app/index.html"));
+                return Err(format!("spa: {path:?} is no path of a file beneath the root, such as app/index.html"));
             }
         }
         if let Some(value) = self.cache_control.as_deref().filter(|value| !is_value(value)) {
-            return Err(format!("{value:?} is no value of a field"));
+            return Err(format!("cache-control: {value:?} is no value of a field"));
         }
         if let Some(origin) = self.cors.as_deref().filter(|origin| !is_origin(origin)) {
-            return Err(format!("{origin:?} is no origin such as https://example.org:8080, nor *"));
+            return Err(format!("cors: {origin:?} is no origin such as https://example.org:8080, nor *"));
         }
         for (name, value) in &self.headers {
             if !is_token(name) {
-                return Err(format!("{name:?} is no name of a field"));
+                return Err(format!("header: {name:?} is no name of a field"));
             }
             if is_ours(name) {
-                return Err(format!("the field {name} is the server's own"));
+                return Err(format!("header: the field {name} is the server's own"));
             }
             if !is_value(value) {
-                return Err(format!("{value:?} is no value of the field {name}"));
+                return Err(format!("header: {value:?} is no value of the field {name}"));
             }
         }
         Ok(())
