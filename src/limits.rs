@@ -148,6 +148,12 @@ pub const AUTH_PAUSE: Duration = Duration::from_secs(5);
 /// Clients of whom wrong passwords are remembered, in some 100 KiB, however many guess.
 pub const AUTH_CLIENTS: usize = 1024;
 
+/// Bytes of a request target that are kept for who is told of a request at its end: those of nearly all, and few enough for
+/// ten thousand clients that do not take their answer.
+pub const TOLD_TARGET: usize = KIB;
+/// Bytes of `Referer`, of `User-Agent` and of a name that are kept for the same.
+pub const TOLD_FIELD: usize = 256;
+
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.

@@ -17,6 +17,7 @@ use crate::front;
 use crate::http::target::is_hidden;
 use crate::limits;
 use crate::stop::Stop;
+use crate::traffic::{Exchange, Traffic};
 
 /// A server that listens already and begins to answer with [`run`](Self::run).
 ///
@@ -41,6 +42,7 @@ pub struct Server {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     stop: Arc<Stop>,
+    traffic: Traffic,
 }
 
 /// Stops a [`Server`] from another thread. Copies stop the same server.
@@ -113,7 +115,7 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        Ok(Self { config, site, listeners, addresses, stop: Arc::default() })
+        Ok(Self { config, site, listeners, addresses, stop: Arc::default(), traffic: Traffic::default() })
     }
 
     /// The addresses that are listened at, with their real ports, in the order of the configuration.
@@ -126,15 +128,23 @@ impl Server {
         Handle(Arc::clone(&self.stop))
     }
 
+    /// Has each request told to one more, when it is certain what became of it, on a thread that serves: it must not wait. On the
+    /// direct front that is when the client has acknowledged the whole answer, within half a second, or has gone.
+    pub fn observe(mut self, observer: impl Fn(&Exchange) + Send + Sync + 'static) -> Self {
+        self.traffic.observe(Box::new(observer));
+        self
+    }
+
     /// Serves until [`Handle::stop`]. Then nothing is accepted any more, and the transfers in flight are finished, as long as
     /// [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
     ///
     /// # Errors
     /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
     pub fn run(self) -> io::Result<()> {
+        let traffic = Arc::new(self.traffic);
         match self.config.front {
-            Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop),
-            Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop),
+            Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop, traffic),
+            Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop, traffic),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use tiny_http::Method;
 
 use super::{Field, Refusal, Site};
-use crate::auth::{Auth, Denied};
+use crate::auth::{self, Auth, Denied};
 use crate::http::request::Request;
 
 /// Asks a client for name and password (RFC 7617 section 2.1).
@@ -51,6 +51,11 @@ impl Site {
             Some(_) => {}
             None => fields.push(("Cache-Control".into(), PRIVATE.into())),
         }
+    }
+
+    /// Who has asked, of an answer that they were not refused: the name that was verified.
+    pub(crate) fn user(&self, request: &Request<'_>) -> Option<String> {
+        self.auth.as_ref().and(request.authorization.0.as_deref()).and_then(auth::name)
     }
 
     /// Whether the request is answered.

@@ -31,3 +31,7 @@ impl Auth {
         match *self {}
     }
 }
+
+pub(crate) fn name(_: &str) -> Option<String> {
+    None
+}

@@ -87,6 +87,12 @@ impl Auth {
     }
 }
 
+/// The name in a value of `Authorization`, whether it is right or not.
+pub(crate) fn name(authorization: &str) -> Option<String> {
+    let mut room = [0; limits::CREDENTIALS];
+    credentials(authorization, &mut room).map(|credentials| String::from_utf8_lossy(credentials.name).into_owned())
+}
+
 /// Nothing of what is in it.
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,7 @@ mod users;
 mod basic;
 
 pub use basic::Auth;
+pub(crate) use basic::name;
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

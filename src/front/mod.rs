@@ -3,7 +3,7 @@
 pub mod direct;
 pub mod tiny;
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::answer::Answer;
 use crate::http::request::Request;
 use crate::limits;
 use crate::send::copy::Failure;
+use crate::traffic::Outcome;
 
 /// How often the cache lets go of what nobody wants.
 const TIDY: Duration = Duration::from_secs(30);
@@ -33,11 +34,17 @@ fn answer_or_500(request: &Request<'_>, answer: impl FnOnce() -> Answer) -> Answ
     catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|_| Answer::error(500, request))
 }
 
-/// How a transfer ended, for the log.
-fn outcome(sent: &Result<u64, Failure>) -> String {
-    match sent {
-        Ok(count) => format!("{count} bytes"),
-        Err(Failure::Source(error)) => format!("not finished: {error}"),
-        Err(Failure::Client(error)) => format!("the client did not take it: {error}"),
+/// How a transfer ended that failed.
+fn outcome_of(failure: &Failure) -> Outcome {
+    match failure {
+        Failure::Source(error) => {
+            log::warn!("an answer could not be finished: {error}");
+            Outcome::SourceFailed
+        }
+        // What a timeout of a socket looks like.
+        Failure::Client(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            Outcome::TooSlow
+        }
+        Failure::Client(_) => Outcome::ClientLeft,
     }
 }

@@ -8,7 +8,7 @@ use tiny_http::Method;
 
 use crate::limits;
 
-/// What a client asked for. Only the fields that a file server decides by are kept; several lines of one field are
+/// What a client asked for. Only the fields that a file server decides by are kept, and two for logs; several lines of one field are
 /// combined with a comma (RFC 9110 section 5.3).
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -40,6 +40,10 @@ pub struct Request<'a> {
     pub if_modified_since: Option<Cow<'a, str>>,
     /// `If-Unmodified-Since`
     pub if_unmodified_since: Option<Cow<'a, str>>,
+    /// `Referer`: for who is told of requests, no decision depends on it.
+    pub referer: Option<Cow<'a, str>>,
+    /// `User-Agent`: the same.
+    pub user_agent: Option<Cow<'a, str>>,
     /// `Authorization`
     pub(crate) authorization: Secret<'a>,
 }
@@ -71,6 +75,8 @@ impl<'a> Request<'a> {
             if_none_match: None,
             if_modified_since: None,
             if_unmodified_since: None,
+            referer: None,
+            user_agent: None,
             authorization: Secret(None),
         }
     }
@@ -81,8 +87,10 @@ impl<'a> Request<'a> {
             4 if name.eq_ignore_ascii_case("host") => &mut self.host,
             5 if name.eq_ignore_ascii_case("range") => &mut self.range,
             6 if name.eq_ignore_ascii_case("accept") => &mut self.accept,
+            7 if name.eq_ignore_ascii_case("referer") => &mut self.referer,
             8 if name.eq_ignore_ascii_case("if-range") => &mut self.if_range,
             8 if name.eq_ignore_ascii_case("if-match") => &mut self.if_match,
+            10 if name.eq_ignore_ascii_case("user-agent") => &mut self.user_agent,
             13 if name.eq_ignore_ascii_case("if-none-match") => &mut self.if_none_match,
             13 if name.eq_ignore_ascii_case("authorization") => &mut self.authorization.0,
             15 if name.eq_ignore_ascii_case("accept-encoding") => &mut self.accept_encoding,

@@ -70,6 +70,8 @@ pub(crate) struct Copier {
     clock: Clock,
     pool: Arc<Pool>,
     pace: Option<Arc<Pace>>,
+    /// Bytes of the last head.
+    head: u64,
 }
 
 /// Why an answer did not arrive whole.
@@ -83,7 +85,7 @@ pub(crate) enum Failure {
 
 impl Copier {
     pub(crate) fn new(pool: &Arc<Pool>) -> Self {
-        Self { outgoing: Outgoing::default(), clock: Clock::default(), pool: Arc::clone(pool), pace: None }
+        Self { outgoing: Outgoing::default(), clock: Clock::default(), pool: Arc::clone(pool), pace: None, head: 0 }
     }
 
     /// Waits before it sends, so that no more leaves than is wanted.
@@ -102,9 +104,15 @@ impl Copier {
         // If the last transfer ended in a panic, it has left something.
         self.outgoing.clear();
         super::head(&mut self.outgoing.head, &answer, self.clock.date(now), connection);
+        self.head = self.outgoing.head.len() as u64;
         // Known to be long: it needs no small beginning.
         let small = answer.content_length.is_none_or(|length| length < SMALL_BUFFER as u64);
         self.finish(answer.body, small, to)
+    }
+
+    /// Bytes of the head that was sent last.
+    pub(crate) fn head_length(&self) -> u64 {
+        self.head
     }
 
     /// Sends a body alone, and flushes the writer. Returns the number of bytes.

@@ -15,6 +15,7 @@
 //! - `heads`: what the direct front reads by itself: requests, their bodies, and where the next one begins;
 //! - `order`: requests behind one another on a connection to the direct front;
 //! - `pace`: how fast answers leave;
+//! - `traffic`: what is told of requests at their end;
 //! - `limits`: the bounds of the direct front in connections, time and rate;
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
@@ -47,3 +48,4 @@ mod rules;
 mod site;
 mod site_files;
 mod streaming;
+mod traffic;

@@ -16,12 +16,13 @@ use super::paced::Paced;
 use super::poller::{Event, Interest};
 use super::progress::{Demand, Progress, unacknowledged};
 use crate::answer::{Answer, Body, Position, Segment};
-use crate::front::{answer_or_500, outcome};
+use crate::front::{answer_or_500, outcome_of};
 use crate::http::request::Request;
 use crate::limits;
 use crate::send::copy::Failure;
 use crate::send::pace::{Pace, Part};
 use crate::send::{self, slice};
+use crate::traffic::{Outcome, Ticket, Traffic};
 
 /// Requests that a connection is answered in one turn. Who has sent more ahead waits until others had theirs.
 const REQUESTS: usize = 32;
@@ -62,6 +63,9 @@ pub(super) struct Connection {
     progress: Option<Box<Progress>>,
     /// What it may send and from when on, if there is a rate.
     paced: Option<Box<Paced>>,
+    /// The last request, if somebody is to be told of its end, which is not certain yet, and [`Connection::sent`] where the body of
+    /// its answer begins.
+    ticket: Option<(Box<Ticket>, u64)>,
 }
 
 /// What a connection waits for.
@@ -87,7 +91,6 @@ struct Sending {
     /// Bytes of the body that are still to be sent; none if only its end tells.
     left: Option<u64>,
     then: Then,
-    record: Option<Box<Record>>,
 }
 
 /// What follows an answer.
@@ -99,14 +102,6 @@ enum Then {
     Close,
     /// The end, with more on its way from the client: if it were closed at once, the answer would be lost.
     Linger,
-}
-
-/// What is said of a request in the log.
-struct Record {
-    line: String,
-    begun: Instant,
-    /// What of [`Connection::sent`] was sent before.
-    sent: u64,
 }
 
 /// What others may need more.
@@ -157,6 +152,7 @@ impl Connection {
             sent: 0,
             progress: None,
             paced: None,
+            ticket: None,
         }
     }
 
@@ -234,7 +230,7 @@ impl Connection {
                     answered += 1;
                     self.read_head(worker, input)
                 }
-                State::Body(_) => self.pass_body(input),
+                State::Body(_) => self.pass_body(worker, input),
                 State::Sending(_) => self.send(worker, until),
                 State::Linger(_) => self.linger(worker),
                 // Who has gone for good, or has everything, tells of it.
@@ -266,6 +262,9 @@ impl Connection {
     /// So many bytes went into the socket.
     fn took(&mut self, worker: &Worker, part: Part, bytes: u64) {
         self.sent += bytes;
+        if let Some((ticket, body)) = &self.ticket {
+            ticket.sent(self.sent.saturating_sub(*body));
+        }
         if let (Some(pace), Some(paced)) = (&worker.shared.pace, &mut self.paced) {
             paced.sent(pace, part, bytes);
         }
@@ -310,7 +309,7 @@ impl Connection {
                 self.since = worker.now;
             }
             match input.receive(&self.socket, &mut self.unread) {
-                Ok([]) if first => return self.end(Then::Close, None, Ok(())),
+                Ok([]) if first => return self.end(worker, Then::Close, Ok(())),
                 // Half a head, and nothing more will come.
                 Ok([]) => return self.reject(worker, input.rest(), 400),
                 // Only the end of a line can make it whole: drop by drop it is not looked at for each drop.
@@ -353,11 +352,8 @@ impl Connection {
             true => (request.version < (1, 1)).then_some("keep-alive"),
             false => Some("close"),
         };
-        let status = answer.status.0;
-        let record = log::log_enabled!(log::Level::Debug).then(|| {
-            let line = format!("{:?} {:?} {status}", head.method, request.target);
-            Box::new(Record { line, begun: worker.now, sent: self.sent })
-        });
+        let ticket =
+            worker.shared.traffic.begin(request, head.method, Some(self.peer), &answer, Some(&worker.shared.site), now);
         worker.output.clear();
         if interim {
             worker.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -368,18 +364,30 @@ impl Connection {
             _ if answer.body.is_sized() => Some(answer.content_length.unwrap_or(0)),
             _ => None,
         };
-        self.begin(worker, answer.body, left, then, record)
+        self.begin(worker, answer.body, left, then, ticket)
     }
 
     /// Refuses what is no request, and ends the connection behind the answer.
     fn reject(&mut self, worker: &mut Worker, head: &[u8], status: u16) -> Step {
         let method = if head.starts_with(b"HEAD ") { &Method::Head } else { &Method::Get };
-        let answer = Answer::error(status, &Request::new(method, ""));
-        log::debug!("{}: refused with {status}", self.peer);
+        let request = Request::new(method, "");
+        let answer = Answer::error(status, &request);
+        let now = SystemTime::now();
+        let ticket = worker.shared.traffic.begin(&request, "", Some(self.peer), &answer, None, now);
+        self.refuse_with(worker, answer, now, ticket)
+    }
+
+    fn refuse_with(
+        &mut self,
+        worker: &mut Worker,
+        answer: Answer,
+        now: SystemTime,
+        ticket: Option<Box<Ticket>>,
+    ) -> Step {
         worker.output.clear();
-        send::head(&mut worker.output, &answer, worker.clock.date(SystemTime::now()), Some("close"));
+        send::head(&mut worker.output, &answer, worker.clock.date(now), Some("close"));
         let left = answer.body.length();
-        self.begin(worker, answer.body, left, Then::Linger, None)
+        self.begin(worker, answer.body, left, Then::Linger, ticket)
     }
 
     /// Sends the head that stands in the worker's buffer, with as much of the body as goes along.
@@ -389,7 +397,7 @@ impl Connection {
         mut body: Body,
         left: Option<u64>,
         then: Then,
-        record: Option<Box<Record>>,
+        ticket: Option<Box<Ticket>>,
     ) -> Step {
         self.progress = None;
         let output = &mut worker.output;
@@ -397,12 +405,17 @@ impl Connection {
         let mut position = Position::default();
         if let Some(left) = left.filter(|left| *left <= SMALL && head + *left as usize <= output.capacity()) {
             if let Err(error) = append(output, &mut body, &mut position, left) {
+                log::warn!("a file could not be read: {error}");
                 // Nothing was sent of it yet: the client can be told.
-                self.report(record, Err(Failure::Source(error)));
-                return self.reject(worker, b"", 503);
+                let (answer, mut ticket) = (Answer::error(503, &Request::new(&Method::Get, "")), ticket);
+                if let Some(ticket) = &mut ticket {
+                    ticket.replace(&answer);
+                }
+                return self.refuse_with(worker, answer, SystemTime::now(), ticket);
             }
         }
         let taken = output.len() - head;
+        self.tell_of(&worker.shared.traffic, ticket, head);
         let more = left.is_none_or(|left| left > taken as u64);
         // The end of the connection follows at once, and leaves in the same segment.
         let last = matches!(then, Then::Close | Then::Linger);
@@ -412,21 +425,24 @@ impl Connection {
                 self.took(worker, Part::Beginning, count as u64);
                 let output = &worker.output;
                 if count == output.len() && !more {
-                    return self.end(then, record, Ok(()));
+                    return self.end(worker, then, Ok(()));
                 }
                 let behind = count.saturating_sub(head);
                 if behind < taken {
                     position = match body.position(behind as u64) {
                         Ok(position) => position,
-                        Err(error) => return self.end(then, record, Err(Failure::Source(error))),
+                        Err(error) => return self.end(worker, then, Err(Failure::Source(error))),
                     };
                 }
                 let head = output.get(count..head).unwrap_or_default().into();
                 let left = left.map(|left| left - behind as u64);
-                self.state = State::Sending(Box::new(Sending { head, body, position, left, then, record }));
+                self.state = State::Sending(Box::new(Sending { head, body, position, left, then }));
+                if let Some((ticket, _)) = &mut self.ticket {
+                    worker.shared.traffic.lasts(ticket);
+                }
                 Ok(())
             }
-            Err(failure) => self.end(then, record, Err(failure)),
+            Err(failure) => self.end(worker, then, Err(failure)),
         }
     }
 
@@ -450,23 +466,23 @@ impl Connection {
                 Err(failure) => break (sending.then, Err(failure)),
             }
         };
-        let record = match &mut self.state {
-            State::Sending(sending) => {
-                if outcome.is_err() && sending.left.is_none() {
-                    // Where the end of the connection is that of the body, an end too early must not look like it.
-                    let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
-                }
-                sending.record.take()
-            }
-            _ => None,
-        };
-        self.end(then, record, outcome)
+        let unsized_body = matches!(&self.state, State::Sending(sending) if sending.left.is_none());
+        if outcome.is_err() && unsized_body {
+            // Where the end of the connection is that of the body, an end too early must not look like it.
+            let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        }
+        self.end(worker, then, outcome)
     }
 
     /// What follows an answer that was sent, or cannot be sent to its end.
-    fn end(&mut self, then: Then, record: Option<Box<Record>>, outcome: Result<(), Failure>) -> Step {
+    fn end(&mut self, worker: &Worker, then: Then, outcome: Result<(), Failure>) -> Step {
         let failed = outcome.is_err();
-        self.report(record, outcome);
+        match (outcome, &mut self.ticket) {
+            // What the client has of it is not certain before it asks for more, or goes.
+            (Ok(()), Some((ticket, _))) => ticket.finish(),
+            (Ok(()), None) => {}
+            (Err(failure), _) => self.tell_end(&worker.shared.traffic, outcome_of(&failure)),
+        }
         // The disk may have taken its time since the turn began.
         self.since = Instant::now();
         self.state = match then {
@@ -492,27 +508,47 @@ impl Connection {
         taken && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
     }
 
-    fn report(&self, record: Option<Box<Record>>, sent: Result<(), Failure>) {
-        let Some(record) = record else { return };
-        let outcome = outcome(&sent.map(|()| self.sent - record.sent));
-        let Record { line, begun, .. } = *record;
-        log::debug!("{} {line} {outcome} in {:?}", self.peer, begun.elapsed());
+    /// Keeps what is to be told of a request at its end. The body of its answer comes behind so many bytes of the head.
+    fn tell_of(&mut self, traffic: &Traffic, ticket: Option<Box<Ticket>>, head: usize) {
+        // Who sends another request has the answer before, or will have it.
+        self.tell_end(traffic, Outcome::Done);
+        self.ticket = ticket.map(|ticket| (ticket, self.sent + head as u64));
+    }
+
+    /// Tells of a request, if its answer was all sent, and the client has it by now.
+    fn tell_if_done(&mut self, traffic: &Traffic) {
+        let finished = self.ticket.as_ref().is_some_and(|(ticket, _)| ticket.is_finished());
+        if finished && matches!(unacknowledged(&self.socket), None | Some(0)) {
+            self.tell_end(traffic, Outcome::Done);
+        }
+    }
+
+    /// Tells of the last request, if it was not told yet: it ended like this, unless the client has the whole answer.
+    pub(super) fn tell_end(&mut self, traffic: &Traffic, outcome: Outcome) {
+        let Some((ticket, body)) = self.ticket.take() else { return };
+        let left = unacknowledged(&self.socket).unwrap_or(0);
+        let outcome = if ticket.is_finished() && left == 0 { Outcome::Done } else { outcome };
+        let sent = match outcome {
+            Outcome::Done => self.sent,
+            _ => self.sent.saturating_sub(left),
+        };
+        traffic.end(ticket, sent.saturating_sub(body), outcome);
     }
 
     /// Passes over the body of a request.
-    fn pass_body(&mut self, input: &mut Input) -> Step {
+    fn pass_body(&mut self, worker: &Worker, input: &mut Input) -> Step {
         let State::Body(passing) = &mut self.state else { return Ok(()) };
         loop {
             match passing.pass(input.rest()) {
                 Ok(used) => input.begin += used,
                 // Where the next request begins is not certain, or too far.
-                Err(_) => return self.end(Then::Linger, None, Ok(())),
+                Err(_) => return self.end(worker, Then::Linger, Ok(())),
             }
             if passing.is_over() {
-                return self.end(Then::Next(None), None, Ok(()));
+                return self.end(worker, Then::Next(None), Ok(()));
             }
             match input.receive(&self.socket, &mut self.unread) {
-                Ok([]) => return self.end(Then::Close, None, Ok(())),
+                Ok([]) => return self.end(worker, Then::Close, Ok(())),
                 Ok(_) => {}
                 Err(Errno::AGAIN) => return READ,
                 Err(_) => return CLOSE,
@@ -542,13 +578,14 @@ impl Connection {
 
     /// Ends what has lasted too long. None if the connection may stay as it is.
     pub(super) fn overdue(&mut self, worker: &mut Worker) -> Option<Next> {
+        self.tell_if_done(&worker.shared.traffic);
         let waited = worker.now.saturating_duration_since(self.since);
         let config = &worker.shared.config;
         match self.state {
             State::Head if self.held.is_empty() && waited < config.idle_timeout => None,
             // It may still be reading the last answer; or before it reads that, nothing of what it has sent ahead is answered.
             State::Head if !self.partial => match self.is_too_slow(worker) {
-                Some(slow) => slow.then(|| self.cut()),
+                Some(slow) => slow.then(|| self.cut(worker)),
                 None => self.held.is_empty().then_some(Next::Close),
             },
             State::Head if waited < config.head_timeout => None,
@@ -558,22 +595,18 @@ impl Connection {
             }),
             State::Body(_) | State::Linger(_) if waited < limits::DRAIN_TIMEOUT => None,
             State::Body(_) | State::Linger(_) | State::Parting => match self.is_too_slow(worker) {
-                Some(slow) => slow.then(|| self.cut()),
+                Some(slow) => slow.then(|| self.cut(worker)),
                 None => Some(Next::Close),
             },
-            State::Sending(_) => (self.is_too_slow(worker) == Some(true)).then(|| self.cut()),
+            State::Sending(_) => (self.is_too_slow(worker) == Some(true)).then(|| self.cut(worker)),
         }
     }
 
     /// Ends a transfer to a client that is too slow.
-    fn cut(&mut self) -> Next {
+    fn cut(&mut self, worker: &Worker) -> Next {
+        self.tell_end(&worker.shared.traffic, Outcome::TooSlow);
         // What lies in the socket's buffer is dropped at once: the client would not take it.
         let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
-        if let State::Sending(sending) = &mut self.state {
-            let slow = io::Error::new(ErrorKind::TimedOut, "it is too slow");
-            let record = sending.record.take();
-            self.report(record, Err(Failure::Client(slow)));
-        }
         Next::Close
     }
 

@@ -45,6 +45,7 @@ use crate::http::date::Clock;
 use crate::limits;
 use crate::send::pace::Pace;
 use crate::stop::Stop;
+use crate::traffic::{Outcome, Traffic};
 use accept::{Candidates, Door};
 use alarms::Alarms;
 use connection::{Connection, Next, Spare};
@@ -73,6 +74,7 @@ struct Shared {
     /// None: everything leaves as fast as it is taken.
     pace: Option<Pace>,
     alarms: Alarms,
+    traffic: Arc<Traffic>,
     /// The workers are to end.
     ended: AtomicBool,
 }
@@ -109,7 +111,13 @@ pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
-pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
+pub(crate) fn run(
+    site: Site,
+    listeners: Vec<TcpListener>,
+    config: Config,
+    stop: Arc<Stop>,
+    traffic: Arc<Traffic>,
+) -> io::Result<()> {
     let most = accept::room(&config, listeners.len());
     let workers = config.workers();
     let shared = Arc::new(Shared {
@@ -123,6 +131,7 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
         seats: Seats::new(workers),
         pace: Pace::new(config.rate, config.rate_total, Instant::now()),
         alarms: Alarms::default(),
+        traffic,
         ended: AtomicBool::new(false),
         config,
         stop,
@@ -153,7 +162,10 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
     }
     match inside() {
         0 => log::info!("all transfers are finished"),
-        count => log::warn!("connections that are cut off: {count}"),
+        count => {
+            log::warn!("connections that are cut off: {count}");
+            shared.cut_off();
+        }
     }
     shared.ended.store(true, Ordering::Release);
     shared.seats.close();
@@ -164,8 +176,21 @@ pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop:
 }
 
 impl Shared {
+    /// Tells of the requests that the stop does not wait for.
+    fn cut_off(&self) {
+        for number in self.connections.numbers() {
+            let Some(mut hand) = self.connections.take(number) else { continue };
+            if let Some(connection) = hand.as_mut() {
+                connection.tell_end(&self.traffic, Outcome::CutOff);
+            }
+            // Nobody looks at it any more.
+            let _ = hand.put_down();
+        }
+    }
+
     /// Counts a connection out that is about to be closed.
     fn count_out(&self, connection: &mut Connection) {
+        connection.tell_end(&self.traffic, Outcome::ClientLeft);
         connection.give_back(self.pace.as_ref());
         self.held.fetch_sub(connection.held(), Ordering::Relaxed);
         self.door.leave(connection.client());

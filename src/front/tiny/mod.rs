@@ -53,7 +53,7 @@ use std::time::{Instant, SystemTime};
 
 use socket2::Socket;
 
-use super::{answer_or_500, outcome, pool};
+use super::{answer_or_500, outcome_of, pool};
 use crate::answer::{Answer, Site};
 use crate::config::Config;
 use crate::http::request::Request;
@@ -62,6 +62,7 @@ use crate::send;
 use crate::send::copy::{Copier, Failure, Pool};
 use crate::send::pace::Pace;
 use crate::stop::Stop;
+use crate::traffic::{Outcome, Ticket, Traffic};
 use acceptor::Acceptor;
 
 /// The large buffers of all who call [`Site::respond`].
@@ -79,7 +80,7 @@ impl Site {
     /// # Errors
     /// The answer did not arrive whole: the client left, or the file could not be read to its end.
     pub fn respond(&self, request: tiny_http::Request) -> io::Result<()> {
-        let answered = respond(&mut Copier::new(&POOL), request, false, |r, now| self.answer(r, now));
+        let answered = respond(&mut Copier::new(&POOL), request, false, None, |r, now| self.answer(r, now));
         match answered {
             Ok(_) => Ok(()),
             Err(Failure::Source(error) | Failure::Client(error)) => Err(error),
@@ -94,6 +95,7 @@ struct Shared {
     stop: Arc<Stop>,
     pool: Arc<Pool>,
     pace: Option<Arc<Pace>>,
+    traffic: Arc<Traffic>,
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
@@ -105,13 +107,20 @@ pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
-pub(crate) fn run(site: Site, listeners: Vec<TcpListener>, config: Config, stop: Arc<Stop>) -> io::Result<()> {
+pub(crate) fn run(
+    site: Site,
+    listeners: Vec<TcpListener>,
+    config: Config,
+    stop: Arc<Stop>,
+    traffic: Arc<Traffic>,
+) -> io::Result<()> {
     let shared = Arc::new(Shared {
         site,
         pool: Pool::new(config.buffer_size),
         pace: Pace::new(config.rate, config.rate_total, Instant::now()).map(Arc::new),
         config,
         stop,
+        traffic,
     });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
@@ -191,33 +200,43 @@ fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>, shared: &Shared
 impl Shared {
     fn serve(&self, copier: &mut Copier, request: tiny_http::Request) {
         // A failure is the end of one transfer, is said in the log, and concerns nobody else.
-        let _ = respond(copier, request, self.stop.is_set(), |request, now| self.site.answer(request, now));
+        let tell = Some((&*self.traffic, &self.site));
+        let _ = respond(copier, request, self.stop.is_set(), tell, |request, now| self.site.answer(request, now));
     }
 }
 
-/// Answers one request; `last` says that the connection is to be closed behind it.
+/// Answers one request; `last` says that the connection is to be closed behind it, `tell` to whom its end is told.
 fn respond(
     copier: &mut Copier,
     request: tiny_http::Request,
     last: bool,
+    tell: Option<(&Traffic, &Site)>,
     answer: impl FnOnce(&Request<'_>, SystemTime) -> Answer,
 ) -> Result<u64, Failure> {
-    let (begun, now) = (Instant::now(), SystemTime::now());
+    let now = SystemTime::now();
     let peer = request.remote_addr().copied();
     let body = Unread::of(&request);
-    let (line, mut answer, version) = {
+    let (mut answer, version, mut ticket) = {
         let plain = plain(&request);
-        let line =
-            log::log_enabled!(log::Level::Debug).then(|| format!("{:?} {:?}", plain.method.as_str(), plain.target));
-        (line, decide(&plain, request.headers().len(), body, |plain| answer(plain, now)), plain.version)
+        let answer = decide(&plain, request.headers().len(), body, |plain| answer(plain, now));
+        let ticket = tell
+            .and_then(|(traffic, site)| traffic.begin(&plain, plain.method.as_str(), peer, &answer, Some(site), now));
+        (answer, plain.version, ticket)
     };
-    let (status, closes) = (answer.status.0, closes(&request));
+    if let (Some((traffic, _)), Some(ticket)) = (tell, &mut ticket) {
+        traffic.lasts(ticket);
+    }
+    let closes = closes(&request);
     let ends_with_it = send::frame(&mut answer, version);
     let persistence = persistence(&request, last || closes || ends_with_it);
+    // Bytes of the body that left.
+    let mut left = 0;
     let sent = match body {
         Unread::Nothing => {
-            let mut writer = request.into_writer();
+            let mut writer = Counted { writer: request.into_writer(), count: 0, ticket: ticket.as_deref() };
             let sent = guarded(|| copier.send(answer, now, persistence, &mut writer));
+            let Counted { writer, count, .. } = writer;
+            left = count.saturating_sub(copier.head_length());
             match &sent {
                 Err(failure) if !is_gone(failure) => give_up(writer, peer, closes, ends_with_it),
                 // tiny_http would let the client wait for more.
@@ -226,13 +245,37 @@ fn respond(
             }
             sent
         }
-        _ => guarded(|| refuse(copier, request, answer)),
+        _ => guarded(|| refuse(copier, request, answer)).inspect(|count| left = *count),
     };
-    if let Some(line) = line {
-        let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
-        log::debug!("{peer} {line} {status} {} in {:?}", outcome(&sent), begun.elapsed());
+    if let Some((traffic, _)) = tell {
+        let outcome = sent.as_ref().err().map_or(Outcome::Done, outcome_of);
+        if let Some(ticket) = ticket {
+            traffic.end(ticket, left, outcome);
+        }
     }
     sent
+}
+
+/// Counts what the socket takes.
+struct Counted<'a> {
+    writer: Box<dyn Write + Send>,
+    count: u64,
+    ticket: Option<&'a Ticket>,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.writer.write(bytes)?;
+        self.count += count as u64;
+        if let Some(ticket) = self.ticket {
+            ticket.sent(self.count);
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// The answer, or the refusal that the head or the body deserves.
@@ -386,7 +429,7 @@ mod tests {
         let mut copier = Copier::new(&Pool::new(limits::BUFFER_SIZE));
         for _ in 0..bytes.windows(4).filter(|w| w == b"\r\n\r\n").count() {
             let request = server.recv().unwrap();
-            let _ = respond(&mut copier, request, false, |request, _| answer(request));
+            let _ = respond(&mut copier, request, false, None, |request, _| answer(request));
         }
         let mut received = String::new();
         client.read_to_string(&mut received).unwrap();
