@@ -296,6 +296,15 @@ fn command() -> Command {
                 .default_value("0")
                 .help("What all connections together are sent in a second at most, 1K or more; 0: any number"),
         )
+        .arg(
+            flag("once", "BROOKLET_ONCE")
+                .value_name("COUNT")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("1")
+                .value_parser(value_parser!(usize))
+                .help("Ends after so many complete downloads of files, or one; what broke off does not count"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
@@ -335,6 +344,7 @@ fn config(matches: &ArgMatches) -> Config {
     {
         *place = matches.get_one::<usize>(name).map_or(*place, |rate| *rate as u64);
     }
+    config.once = matches.get_one("once").copied();
     config.auth = matches.get_one("auth").cloned();
     let rules = &mut config.rules;
     rules.prefix = matches.get_one("prefix").cloned();
@@ -555,6 +565,8 @@ mod tests {
             (&["--min-rate", "fast"], "size"),
             (&["--rate", "1"], "rate"),
             (&["--rate-total", "1023"], "rate"),
+            (&["--once=0"], "once"),
+            (&["--once=x"], "once"),
             (&["--idle-timeout", "0"], "idle"),
             (&["--stall-timeout", "forever"], "time"),
             (&["--stall-timeout", "25h"], "time"),

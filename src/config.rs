@@ -64,6 +64,10 @@ pub struct Config {
     pub rate: u64,
     /// Bytes in a second that all connections together are sent at most, 1 KiB or more; 0, the default: any number.
     pub rate_total: u64,
+    /// Stops after so many complete downloads of files, or of archives, 1 or more: a file counts once, as a whole or in ranges that
+    /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has
+    /// acknowledged (on Linux), on the other one what its socket took. Default: none, and it goes on.
+    pub once: Option<usize>,
     /// How long a stop waits for the transfers in flight, a day at most. Default: 10 s.
     pub drain: Duration,
 }
@@ -106,6 +110,7 @@ impl Default for Config {
             min_rate: limits::MIN_RATE,
             rate: 0,
             rate_total: 0,
+            once: None,
             drain: limits::DRAIN,
         }
     }
@@ -157,6 +162,9 @@ impl Config {
                 return Err(format!("{name}: {rate} bytes in a second are neither 0, any number, nor {least} or more"));
             }
         }
+        if self.once == Some(0) {
+            return Err("once: 0 downloads are none to wait for".into());
+        }
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
         for (name, timeout, least) in [
             ("head-timeout", self.head_timeout, second / 1000),
@@ -193,6 +201,7 @@ mod tests {
             ("buffer", Config { buffer_size: (1 << 20) + 1, ..Config::default() }),
             ("rate", Config { rate: 1023, ..Config::default() }),
             ("rate", Config { rate_total: 1, ..Config::default() }),
+            ("once", Config { once: Some(0), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),
             ("stall", Config { stall_timeout: Duration::ZERO, ..Config::default() }),

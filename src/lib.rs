@@ -39,10 +39,12 @@ pub mod answer;
 
 mod send;
 
+mod stop;
+
+mod downloads;
+
 #[allow(dead_code, reason = "what is on its way is shown soon")]
 mod traffic;
-
-mod stop;
 
 pub mod front;
 

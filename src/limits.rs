@@ -154,6 +154,11 @@ pub const TOLD_TARGET: usize = KIB;
 /// Bytes of `Referer`, of `User-Agent` and of a name that are kept for the same.
 pub const TOLD_FIELD: usize = 256;
 
+/// Files of which a client has a part that are remembered to see when it has all of it; then the oldest is forgotten.
+pub const DOWNLOADS_BEGUN: usize = 256;
+/// Ranges of each: 4 KiB of them.
+pub const DOWNLOAD_RANGES: usize = 256;
+
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.

@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::answer::Site;
 use crate::auth::Auth;
 use crate::config::{Config, Front};
+use crate::downloads::Downloads;
 use crate::front;
 use crate::http::target::is_hidden;
 use crate::limits;
@@ -135,12 +136,15 @@ impl Server {
         self
     }
 
-    /// Serves until [`Handle::stop`]. Then nothing is accepted any more, and the transfers in flight are finished, as long as
+    /// Serves until [`Handle::stop`], or until there were as many downloads as [`Config::once`] says. Then nothing is accepted any more, and the transfers in flight are finished, as long as
     /// [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
     ///
     /// # Errors
     /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
-    pub fn run(self) -> io::Result<()> {
+    pub fn run(mut self) -> io::Result<()> {
+        if let Some(count) = self.config.once {
+            self.traffic.count_downloads(Downloads::new(count, Arc::clone(&self.stop)));
+        }
         let traffic = Arc::new(self.traffic);
         match self.config.front {
             Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop, traffic),

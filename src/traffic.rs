@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use log::Level;
 use tiny_http::Method;
 
-use crate::answer::{Answer, Site};
+use crate::answer::{Answer, Selection, Site};
+use crate::downloads::Downloads;
 use crate::http::request::Request;
 use crate::limits::{TOLD_FIELD, TOLD_TARGET};
 
@@ -89,6 +90,7 @@ type Observer = Box<dyn Fn(&Exchange) + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Traffic {
     observers: Vec<Observer>,
+    downloads: Option<Downloads>,
     /// Whether somebody wants to know what is on its way, and the sums.
     counted: bool,
     running: Mutex<Vec<Arc<Running>>>,
@@ -130,6 +132,8 @@ impl Running {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     exchange: Exchange,
+    /// What of which file it brings, if downloads are counted.
+    selection: Option<Selection>,
     begun: Instant,
     running: Option<Arc<Running>>,
     finished: bool,
@@ -152,6 +156,11 @@ impl Traffic {
         self.counted = true;
     }
 
+    /// Counts complete downloads.
+    pub(crate) fn count_downloads(&mut self, downloads: Downloads) {
+        self.downloads = Some(downloads);
+    }
+
     pub(crate) fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -171,7 +180,7 @@ impl Traffic {
         site: Option<&Site>,
         now: SystemTime,
     ) -> Option<Box<Ticket>> {
-        if self.observers.is_empty() && !self.counted && !log::log_enabled!(Level::Debug) {
+        if self.observers.is_empty() && !self.counted && self.downloads.is_none() && !log::log_enabled!(Level::Debug) {
             return None;
         }
         Some(self.keep(request, method, client, answer, site, now))
@@ -207,6 +216,7 @@ impl Traffic {
                 time: Duration::ZERO,
                 outcome: Outcome::Done,
             },
+            selection: if self.downloads.is_some() && !nothing { answer.selection() } else { None },
             begun: Instant::now(),
             running: None,
             finished: false,
@@ -234,12 +244,16 @@ impl Traffic {
     /// The end of a request is certain: so many bytes of the body went to the client.
     pub(crate) fn end(&self, mut ticket: Box<Ticket>, sent: u64, outcome: Outcome) {
         ticket.finish();
-        let Ticket { mut exchange, running, .. } = *ticket;
+        let Ticket { mut exchange, selection, running, .. } = *ticket;
         if let Some(running) = running {
             self.lock().retain(|other| !Arc::ptr_eq(other, &running));
         }
         exchange.sent = exchange.expected.map_or(sent, |expected| sent.min(expected));
         exchange.outcome = outcome;
+        if let (Some(downloads), Some(selection)) = (&self.downloads, selection) {
+            let client = exchange.client.map(|client| client.ip());
+            downloads.add(client, &exchange.target, selection, exchange.sent, outcome == Outcome::Done);
+        }
         if self.counted {
             self.totals.add(&exchange);
         }
@@ -291,6 +305,7 @@ impl Ticket {
 
     /// In the place of the answer that was to be sent comes one with this status.
     pub(crate) fn replace(&mut self, answer: &Answer) {
+        self.selection = None;
         self.exchange.status = answer.status.0;
         self.exchange.expected = answer.body.length();
     }

@@ -134,6 +134,14 @@ impl Body {
         }
     }
 
+    /// The ranges of a file of which this has several, and the length of the file.
+    pub(super) fn ranges(&self) -> Option<(Vec<Range<u64>>, u64)> {
+        match &self.0 {
+            Content::Parts(parts) => Some((parts.ranges.clone(), parts.length)),
+            _ => None,
+        }
+    }
+
     /// The segment of this number, none behind the last. It is asked for behind the one before it, or again, or the first one
     /// is asked for again.
     ///

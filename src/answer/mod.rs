@@ -20,6 +20,7 @@ mod listing;
 mod page;
 mod representation;
 mod resource;
+mod selection;
 mod site_files;
 mod tar;
 mod walk;
@@ -45,6 +46,7 @@ use cache::Cache;
 use listing::{Format, Listing};
 use representation::{Held, Representation};
 use resource::{Resource, Sought};
+pub(crate) use selection::Selection;
 use site_files::{SiteFiles, SiteRules};
 
 use crate::auth::Auth;

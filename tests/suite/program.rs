@@ -273,6 +273,21 @@ fn what_is_logged_is_chosen() {
 }
 
 #[test]
+fn once_is_enough() {
+    let folder = site();
+    for mut arguments in on_each_front(&folder) {
+        arguments.insert(0, "--once".into());
+        let mut program = Program::start(Command::new(BINARY).args(&arguments));
+        let address = program.address(&folder.root());
+        assert_eq!(Client::connect(address).exchange(get("/")).status, 200);
+        assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+        let (status, _, err) = program.end();
+        assert_eq!(status, Some(0));
+        assert!(err.contains("a download is complete: \"/small\""), "{err}");
+    }
+}
+
+#[test]
 fn a_file_that_may_not_be_read_is_forbidden() {
     let folder = site();
     folder.file("secret", "secret").file("shut/index.html", "x").file("closed/x", "x");

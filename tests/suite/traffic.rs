@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use brooklet::{Config, Exchange, Front, Outcome, Server};
+use brooklet::{Config, Exchange, Front, Outcome, Rules, Server};
 
 use crate::client::{Client, get, request};
 use crate::site::{Folder, NEVER, Serving, fronts, noise};
@@ -173,4 +173,46 @@ fn what_the_stop_does_not_wait_for_is_told() {
     observed.serving.stop();
     observed.serving.ended();
     assert_eq!(observed.next().outcome, Outcome::CutOff);
+}
+
+/// A client of `/large` that has so much of it and leaves without the rest.
+fn abort(serving: &Serving, from: usize, count: usize) {
+    let mut client = Client::with_small_window(serving.address);
+    client.send(request("GET", "/large", &[("Range", &format!("bytes={from}-"))]));
+    client.receive_head();
+    client.take(count).unwrap();
+    client.reset();
+}
+
+#[test]
+fn a_server_for_some_downloads_ends_behind_the_last_and_no_sooner() {
+    let folder = site();
+    folder.file("folder/x", "x").file("empty", "");
+    for front in fronts() {
+        let rules = Rules { archive: true, ..Rules::default() };
+        let observed = Observed::start(Config { once: Some(5), rules, ..Serving::config(front, &folder) });
+        let serving = &observed.serving;
+        let [whole, parts, head, known] = [
+            request("GET", "/medium", &[]),
+            request("GET", "/small", &[("Range", "bytes=0-1,4-4")]),
+            request("HEAD", "/small", &[]),
+            request("GET", "/small", &[("If-None-Match", "*")]),
+        ];
+        // One that breaks off, and what is no download.
+        abort(serving, 0, 100_000);
+        for (request, status) in [(&head, 200), (&known, 304), (&get("/"), 200), (&get("/none"), 404), (&parts, 206)] {
+            assert_eq!(serving.client().exchange(request).status, status);
+        }
+        // The first and second, the third in parts, the fourth an archive.
+        for request in [&whole, &get("/empty"), &request("GET", "/small", &[("Range", "bytes=1-3")])] {
+            serving.client().exchange(request);
+        }
+        serving.get("/folder/?archive=tar");
+        let ends: Vec<_> = (0..10).map(|_| observed.next().outcome).collect();
+        assert_eq!(ends.iter().filter(|outcome| **outcome == Outcome::Done).count(), 9);
+        // It still serves: the fifth resumes what broke off.
+        let resumed = request("GET", "/large", &[("Range", "bytes=100000-")]);
+        assert_eq!(serving.client().exchange(resumed).status, 206);
+        serving.ended();
+    }
 }
