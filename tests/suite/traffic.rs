@@ -102,6 +102,21 @@ fn requests_on_one_connection_are_told_in_their_order() {
 }
 
 #[test]
+fn who_has_asked_for_the_end_of_the_connection_has_the_answer_all_the_same() {
+    let folder = site();
+    for front in fronts() {
+        let observed = Observed::start(Serving::config(front, &folder));
+        for _ in 0..20 {
+            let mut client = observed.serving.client();
+            client.send("GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            client.whole_rest().unwrap();
+            let told = observed.next();
+            assert_eq!((told.sent, told.outcome), (5, Outcome::Done));
+        }
+    }
+}
+
+#[test]
 fn who_leaves_before_the_end_has_not_got_it() {
     let folder = site();
     for front in fronts() {

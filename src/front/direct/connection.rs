@@ -502,9 +502,11 @@ impl Connection {
     }
 
     /// Whether the connection can be closed at once. With something unread it would be reset, and what is still on its way
-    /// lost; and what a client does not take, the kernel would hold for minutes, beyond all limits.
+    /// lost; and what a client does not take, the kernel would hold for minutes, beyond all limits. Where somebody is to be told
+    /// whether the client has a small answer, it is waited for, too.
     fn is_done(&self) -> bool {
-        let taken = self.sent <= KERNELS || matches!(unacknowledged(&self.socket), None | Some(0));
+        let little = self.sent <= KERNELS && self.ticket.is_none();
+        let taken = little || matches!(unacknowledged(&self.socket), None | Some(0));
         taken && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
     }
 
