@@ -23,6 +23,8 @@ compile_error!("brooklet opens files by handle, beneath a folder, as Unix system
 
 pub mod limits;
 
+mod seldom;
+
 mod network;
 
 mod rules;

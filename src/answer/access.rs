@@ -8,6 +8,8 @@ use tiny_http::Method;
 use super::{Field, Refusal, Site};
 use crate::auth::{self, Auth, Denied};
 use crate::http::request::Request;
+use crate::limits;
+use crate::seldom::Seldom;
 
 /// Asks a client for name and password (RFC 7617 section 2.1).
 const CHALLENGE: &str = "Basic realm=\"brooklet\", charset=\"UTF-8\"";
@@ -69,7 +71,15 @@ impl Site {
         match &self.auth {
             Some(_) if *request.method == Method::Options && self.rules.cors.is_some() => Ok(Admitted::AtTheDoor),
             Some(auth) => {
-                auth.check(request.authorization.0.as_deref(), request.client, now)?;
+                let checked = auth.check(request.authorization.0.as_deref(), request.client, now);
+                if matches!(checked, Err(Denied::Later(time)) if time != limits::AUTH_BUSY) {
+                    static SELDOM: Seldom = Seldom::new();
+                    let client = request.client.map_or("a client".into(), |client| client.to_canonical().to_string());
+                    SELDOM.warn(format_args!(
+                        "{client} was wrong with too many passwords, and has to wait for the next try"
+                    ));
+                }
+                checked?;
                 Ok(Admitted::In)
             }
             None => Ok(Admitted::In),

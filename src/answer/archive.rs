@@ -27,6 +27,7 @@ use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{EntityTag, Validators, Version};
 use crate::limits::{ARCHIVE_NAMES, ARCHIVE_NAMES_MIN, ARCHIVES};
+use crate::seldom::Seldom;
 use crate::tree::{Found, version_of};
 
 /// A folder as a tar, ready to be sent.
@@ -97,7 +98,9 @@ impl Site {
         };
         // The folder is there: what cannot be read of it now may be readable soon, and is not to be taken for nothing.
         let failed = |error: io::Error| {
-            log::warn!("an archive was not made: {error}");
+            static SELDOM: Seldom = Seldom::new();
+            let path = String::from_utf8_lossy(&target.path);
+            SELDOM.warn(format_args!("no archive of /{path} was made: {error}"));
             Refusal::from(503)
         };
         let mut archive = Archive::new(folder, now, place).map_err(failed)?;

@@ -56,6 +56,7 @@ use crate::http::target::Target;
 use crate::http::validator::{Outcome, Validators, evaluate, range_applies};
 use crate::http::{accept, escape};
 use crate::rules::Rules;
+use crate::seldom::Seldom;
 use crate::tree::{Found, Tree};
 
 /// The methods that are served (RFC 9110 section 10.2.1).
@@ -203,7 +204,8 @@ impl From<io::Error> for Refusal {
             _ => 404,
         };
         if status >= 500 {
-            log::warn!("a file could not be opened: {error}");
+            static SELDOM: Seldom = Seldom::new();
+            SELDOM.warn(format_args!("a file could not be opened: {error}"));
         }
         Self::from(status)
     }

@@ -12,6 +12,7 @@ use threadpool::ThreadPool;
 use crate::answer::Answer;
 use crate::http::request::Request;
 use crate::limits;
+use crate::seldom::Seldom;
 use crate::send::copy::Failure;
 use crate::traffic::Outcome;
 
@@ -38,7 +39,8 @@ fn answer_or_500(request: &Request<'_>, answer: impl FnOnce() -> Answer) -> Answ
 fn outcome_of(failure: &Failure) -> Outcome {
     match failure {
         Failure::Source(error) => {
-            log::warn!("an answer could not be finished: {error}");
+            static SELDOM: Seldom = Seldom::new();
+            SELDOM.warn(format_args!("an answer was broken off: {error}"));
             Outcome::SourceFailed
         }
         // What a timeout of a socket looks like.

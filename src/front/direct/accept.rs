@@ -56,7 +56,10 @@ pub(super) fn room(config: &Config, listeners: usize) -> usize {
     let others = (others as u64).min(allowed / 2);
     let most = usize::try_from((allowed - others) / 2).unwrap_or(usize::MAX).clamp(1, config.max_connections);
     if most < config.max_connections {
-        log::info!("{most} connections at once, not {}: {allowed} descriptors are allowed", config.max_connections);
+        log::info!(
+            "{most} connections at once, not {}: {allowed} descriptors are allowed (ulimit -n)",
+            config.max_connections
+        );
     }
     most
 }

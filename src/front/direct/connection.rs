@@ -19,6 +19,7 @@ use crate::answer::{Answer, Body, Position, Segment};
 use crate::front::{answer_or_500, outcome_of};
 use crate::http::request::Request;
 use crate::limits;
+use crate::seldom::Seldom;
 use crate::send::copy::Failure;
 use crate::send::pace::{Pace, Part};
 use crate::send::{self, slice};
@@ -405,7 +406,8 @@ impl Connection {
         let mut position = Position::default();
         if let Some(left) = left.filter(|left| *left <= SMALL && head + *left as usize <= output.capacity()) {
             if let Err(error) = append(output, &mut body, &mut position, left) {
-                log::warn!("a file could not be read: {error}");
+                static SELDOM: Seldom = Seldom::new();
+                SELDOM.warn(format_args!("a file could not be read: {error}"));
                 // Nothing was sent of it yet: the client can be told.
                 let (answer, mut ticket) = (Answer::error(503, &Request::new(&Method::Get, "")), ticket);
                 if let Some(ticket) = &mut ticket {

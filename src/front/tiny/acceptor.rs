@@ -87,7 +87,7 @@ impl Acceptor {
         };
         self.address.store(Arc::as_ptr(&current).addr(), Ordering::Release);
         drop(current);
-        log::error!("connections are accepted again");
+        log::warn!("connections are accepted again");
         (0..shared.config.workers()).for_each(|_| ended.unblock());
         let (old, heir) = (Arc::clone(ended), Arc::clone(shared));
         let heir = std::thread::Builder::new().name("heir".into()).spawn(move || inherit(&old, &heir));
