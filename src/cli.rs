@@ -11,7 +11,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
-use crate::config::{Config, Front};
+use crate::config::{Config, Front, LogFormat};
 use crate::network::Network;
 use crate::rules::{Coding, Symlinks};
 
@@ -305,6 +305,19 @@ fn command() -> Command {
                 .value_parser(value_parser!(usize))
                 .help("Ends after so many complete downloads of files, or one; what broke off does not count"),
         )
+        .arg(
+            flag("access-log", "BROOKLET_ACCESS_LOG")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("A file that gets a line for each request, or - for stdout; opened anew on SIGUSR1"),
+        )
+        .arg(
+            flag("log-format", "BROOKLET_LOG_FORMAT")
+                .value_name("FORMAT")
+                .value_parser(choice(LogFormat::ALL))
+                .default_value("combined")
+                .help("What these lines look like"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
@@ -346,6 +359,8 @@ fn config(matches: &ArgMatches) -> Config {
     }
     config.once = matches.get_one("once").copied();
     config.auth = matches.get_one("auth").cloned();
+    config.access_log = matches.get_one("access-log").cloned();
+    set(matches, "log-format", &mut config.log_format);
     let rules = &mut config.rules;
     rules.prefix = matches.get_one("prefix").cloned();
     rules.index = matches.get_many::<String>("index").unwrap_or_default().cloned().collect();
@@ -414,6 +429,21 @@ fn time(text: &str) -> Result<Duration, String> {
     let number: Option<u64> = digits.parse().ok();
     let total = number.and_then(|n| n.checked_mul(milliseconds)).filter(|total| *total <= 24 * 3_600_000);
     total.map(Duration::from_millis).ok_or_else(|| "not a time such as 30, 500ms or 2m, of a day at most".into())
+}
+
+/// A message as one line: names of files and what clients say end no line, command no terminal and turn no text around.
+pub fn harmless(message: &str) -> String {
+    let plain = |c: char| {
+        !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    message.chars().fold(String::with_capacity(message.len()), |mut line, c| {
+        if plain(c) {
+            line.push(c)
+        } else {
+            line.extend(c.escape_default())
+        }
+        line
+    })
 }
 
 /// The error without the usage and the tips that follow it, and without the word that begins it.
@@ -486,6 +516,10 @@ mod tests {
             "192.0.2.1",
             "--auth",
             "/etc/brooklet users",
+            "--access-log",
+            "/var/log/brooklet log",
+            "--log-format",
+            "json",
             "--precompressed",
             "br,gzip",
             "--cache-control",
@@ -514,6 +548,8 @@ mod tests {
             idle_timeout: Duration::from_millis(1500),
             stall_timeout: Duration::from_secs(120),
             auth: Some("/etc/brooklet users".into()),
+            access_log: Some("/var/log/brooklet log".into()),
+            log_format: LogFormat::Json,
             rules: Rules {
                 prefix: Some("my/docs".into()),
                 index: ["a.html", "b.html", "c"].map(String::from).to_vec(),
@@ -586,6 +622,9 @@ mod tests {
             (&["--allow", ""], "--allow"),
             (&["--auth"], "--auth"),
             (&["--auth", ""], "--auth"),
+            (&["--access-log", ""], "--access-log"),
+            (&["--access-log"], "--access-log"),
+            (&["--log-format", "common"], "combined"),
             (&["--nonsense"], "--nonsense"),
         ] {
             let error = call(arguments).map(|_| ()).unwrap_err();
@@ -594,6 +633,12 @@ mod tests {
                 "{arguments:?}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_commands_nothing() {
+        assert_eq!(harmless("/srv/caf\u{e9} \"a\\b\": no"), "/srv/caf\u{e9} \"a\\b\": no");
+        assert_eq!(harmless("a\r\nb\t\u{1b}[2J\u{9b}\u{202e}"), "a\\r\\nb\\t\\u{1b}[2J\\u{9b}\\u{202e}");
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub struct Config {
     /// read when the server starts, and must not be among what is served. Passwords are not encrypted on their way: there has
     /// to be a proxy for that. Needs the feature `auth`. Default: none, and everybody may.
     pub auth: Option<PathBuf>,
+    /// The file that gets a line for each request when it has ended; `-` is stdout. It is opened when the server starts, is made if
+    /// it is not there (readable for its owner and group), written at its end alone, and must not be among what is served.
+    /// What a slow disk does not take is left out and counted, and holds nobody up. Default: none.
+    pub access_log: Option<PathBuf>,
+    /// What such a line looks like. Default: combined.
+    pub log_format: LogFormat,
     /// The addresses to listen at, at least one. Default: 127.0.0.1, which nobody else reaches.
     pub bind: Vec<IpAddr>,
     /// The port at each of them; 0: any that is free, a different one for each. Default: 8080.
@@ -89,12 +95,31 @@ impl Front {
     pub const ALL: &[(&str, Self)] = &[("direct", Self::Direct), ("tiny-http", Self::TinyHttp)];
 }
 
+/// What a line of the access log looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum LogFormat {
+    /// The combined format of Apache and nginx, and a bit more behind it, see
+    /// [`Exchange::combined`](crate::Exchange::combined).
+    #[default]
+    Combined,
+    /// One JSON object (RFC 8259), see [`Exchange::json`](crate::Exchange::json).
+    Json,
+}
+
+impl LogFormat {
+    /// Every format there is, by its name on the command line.
+    pub const ALL: &[(&str, Self)] = &[("combined", Self::Combined), ("json", Self::Json)];
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             root: ".".into(),
             rules: Rules::default(),
             auth: None,
+            access_log: None,
+            log_format: LogFormat::default(),
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
             front: Front::Direct,
@@ -135,6 +160,9 @@ impl Config {
     pub fn validate(&self) -> Result<(), String> {
         self.rules.validate()?;
         let (least, most) = (limits::BUFFER_SIZE_MIN, limits::BUFFER_SIZE_MAX);
+        if self.access_log.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+            return Err("access-log: the name of the file is empty".into());
+        }
         if self.bind.is_empty() {
             return Err("bind: there is no address to listen at".into());
         }
@@ -188,6 +216,7 @@ mod tests {
     fn what_is_out_of_bounds_is_named() {
         assert_eq!(Config::default().validate(), Ok(()));
         for (name, config) in [
+            ("access-log", Config { access_log: Some("".into()), ..Config::default() }),
             ("address", Config { bind: Vec::new(), ..Config::default() }),
             ("workers", Config { workers: Some(0), ..Config::default() }),
             ("workers", Config { workers: Some(4097), ..Config::default() }),

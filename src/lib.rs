@@ -48,6 +48,8 @@ mod downloads;
 #[allow(dead_code, reason = "what is on its way is shown soon")]
 mod traffic;
 
+mod access_log;
+
 pub mod front;
 
 mod server;
@@ -62,7 +64,7 @@ pub mod parts;
 
 pub use answer::Site;
 pub use auth::Auth;
-pub use config::{Config, Front};
+pub use config::{Config, Front, LogFormat};
 pub use http::request::Request;
 pub use network::Network;
 pub use rules::{Coding, Rules, Symlinks};

@@ -159,6 +159,10 @@ pub const DOWNLOADS_BEGUN: usize = 256;
 /// Ranges of each: 4 KiB of them.
 pub const DOWNLOAD_RANGES: usize = 256;
 
+/// Bytes of lines that wait to be written to the access log, and of those that are being written: a hundredth of a second of the
+/// most that two processors answer. While the disk is slower than that, lines are left out.
+pub const LOG_QUEUE: usize = 256 * KIB;
+
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use brooklet::cli::{self, Call};
 use brooklet::{Config, Server};
 use log::LevelFilter;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
@@ -45,18 +45,23 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
     // What a name may hold: a line stays one.
     let root: String = config.root.display().to_string().replace(char::is_control, "\u{fffd}");
     // Before anything is said, so that who reads the first line may send a signal at once.
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     let server = Server::bind(config)?;
     for address in server.addresses() {
         say(&format!("Serving {root} at http://{address}"));
     }
     let handle = server.handle();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for (number, _) in signals.forever().enumerate() {
-            match number {
-                0 => handle.stop(),
+        let mut asked = false;
+        for signal in signals.forever() {
+            match signal {
+                SIGUSR1 => handle.reopen_access_log(),
+                _ if !std::mem::replace(&mut asked, true) => handle.stop(),
                 // Who asks twice does not want to wait.
-                _ => std::process::exit(1),
+                _ => {
+                    handle.end_access_log();
+                    std::process::exit(1)
+                }
             }
         }
     })?;
@@ -70,7 +75,7 @@ fn say(text: &str) {
 }
 
 fn fail(reason: &str, status: u8) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "brooklet: {reason}");
+    let _ = writeln!(std::io::stderr(), "brooklet: {}", cli::harmless(reason));
     ExitCode::from(status)
 }
 
@@ -82,7 +87,7 @@ fn log_to_stderr(level: LevelFilter) {
         .parse_default_env()
         .format(|out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
-            writeln!(out, "brooklet: {level}: {}", record.args())
+            writeln!(out, "brooklet: {level}: {}", cli::harmless(&record.args().to_string()))
         })
         .init();
 }

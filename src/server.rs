@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::access_log::AccessLog;
 use crate::answer::Site;
 use crate::auth::Auth;
 use crate::config::{Config, Front};
@@ -44,16 +46,32 @@ pub struct Server {
     addresses: Vec<SocketAddr>,
     stop: Arc<Stop>,
     traffic: Traffic,
+    log: Option<Arc<AccessLog>>,
 }
 
 /// Stops a [`Server`] from another thread. Copies stop the same server.
 #[derive(Debug, Clone)]
-pub struct Handle(Arc<Stop>);
+pub struct Handle {
+    stop: Arc<Stop>,
+    log: Option<Arc<AccessLog>>,
+}
 
 impl Handle {
     /// Makes [`Server::run`] stop accepting, finish the transfers in flight and return. Returns at once.
     pub fn stop(&self) {
-        self.0.set();
+        self.stop.set();
+    }
+
+    /// Has [`Config::access_log`] opened anew, as somebody has renamed the file, when the lines of all requests that have ended so
+    /// far are written. Returns at once. If it cannot be opened, that is said, and the file of before is written on.
+    pub fn reopen_access_log(&self) {
+        self.log.iter().for_each(|log| log.reopen());
+    }
+
+    /// Writes what waits for the access log, for 2 s at most, and takes no more lines: for who is about to end the process without
+    /// waiting for [`Server::run`], which does so by itself.
+    pub fn end_access_log(&self) {
+        self.log.iter().for_each(|log| log.end());
     }
 }
 
@@ -67,6 +85,8 @@ pub enum Error {
     Root(PathBuf, io::Error),
     /// The file with those who may come in cannot be used.
     Auth(String),
+    /// The access log cannot be used.
+    AccessLog(String),
     /// An address cannot be listened at.
     Bind(SocketAddr, io::Error),
 }
@@ -74,7 +94,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(reason) | Self::Auth(reason) => f.write_str(reason),
+            Self::Config(reason) | Self::Auth(reason) | Self::AccessLog(reason) => f.write_str(reason),
             Self::Root(path, error) => write!(f, "cannot serve {}: {error}", path.display()),
             Self::Bind(address, error) => write!(f, "cannot listen at {address}: {error}"),
         }
@@ -84,7 +104,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Config(_) | Self::Auth(_) => None,
+            Self::Config(_) | Self::Auth(_) | Self::AccessLog(_) => None,
             Self::Root(_, error) | Self::Bind(_, error) => Some(error),
         }
     }
@@ -106,6 +126,14 @@ impl Server {
             Some(path) => site.with_auth(Arc::new(users(path, &config).map_err(Error::Auth)?)),
             None => site,
         };
+        let log = match &config.access_log {
+            Some(path) => Some(Arc::new(access_log(path, &config).map_err(Error::AccessLog)?)),
+            None => None,
+        };
+        let mut traffic = Traffic::default();
+        if let Some(log) = log.clone() {
+            traffic.observe(Box::new(move |exchange| log.take(exchange)));
+        }
         // `::` takes IPv4 as well, unless that has an address of its own.
         let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
         let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
@@ -116,7 +144,7 @@ impl Server {
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        Ok(Self { config, site, listeners, addresses, stop: Arc::default(), traffic: Traffic::default() })
+        Ok(Self { config, site, listeners, addresses, stop: Arc::default(), traffic, log })
     }
 
     /// The addresses that are listened at, with their real ports, in the order of the configuration.
@@ -126,7 +154,7 @@ impl Server {
 
     /// What stops this server.
     pub fn handle(&self) -> Handle {
-        Handle(Arc::clone(&self.stop))
+        Handle { stop: Arc::clone(&self.stop), log: self.log.clone() }
     }
 
     /// Has each request told to one more, when it is certain what became of it, on a thread that serves: it must not wait. On the
@@ -142,32 +170,66 @@ impl Server {
     /// # Errors
     /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
     pub fn run(mut self) -> io::Result<()> {
+        if let Some(log) = &self.log {
+            log.start()?;
+        }
         if let Some(count) = self.config.once {
             self.traffic.count_downloads(Downloads::new(count, Arc::clone(&self.stop)));
         }
         let traffic = Arc::new(self.traffic);
-        match self.config.front {
+        let served = match self.config.front {
             Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop, traffic),
             Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop, traffic),
+        };
+        if let Some(log) = &self.log {
+            log.end();
         }
+        served
     }
 }
 
 /// Reads who may come in, from a file that is not served itself.
 fn users(path: &Path, config: &Config) -> Result<Auth, String> {
     let auth = Auth::read(path)?;
-    let place = |path: &Path| path.canonicalize().unwrap_or_default();
-    let (file, root) = (place(path), place(&config.root));
+    match is_served(path, config) {
+        true => Err(format!("{} is itself served, with its hashes: put it elsewhere", path.display())),
+        false => Ok(auth),
+    }
+}
+
+/// Opens the access log, which is not served itself.
+fn access_log(path: &Path, config: &Config) -> Result<AccessLog, String> {
+    let open = || AccessLog::open(path, config.log_format);
+    if path == Path::new("-") {
+        return open().map_err(|error| format!("access log: stdout cannot be used: {error}"));
+    }
+    let name = path.display();
+    // Beforehand, so that nothing is made where it must not be.
+    if is_served(path, config) {
+        return Err(format!("access log {name} is itself served: put it elsewhere"));
+    }
+    if path.is_symlink() && !path.exists() {
+        return Err(format!("access log {name} is a link that leads nowhere"));
+    }
+    open().map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => format!("access log {name} cannot be opened: it is a fifo that nobody reads"),
+        _ => format!("access log {name} cannot be opened: {error}"),
+    })
+}
+
+/// Whether a file lies among what is served, by its own name. It need not be there yet.
+fn is_served(path: &Path, config: &Config) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let to_be = || {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(real(folder)?.join(path.file_name()?))
+    };
+    let (Some(file), Some(root)) = (real(path).or_else(to_be), real(&config.root)) else { return false };
     let hidden = |path: &Path| {
         let mut names = path.components().map(|name| name.as_os_str().as_bytes()).enumerate();
         names.any(|(depth, name)| is_hidden(name, depth == 0))
     };
-    match file.strip_prefix(root) {
-        Ok(beneath) if config.rules.hidden || !hidden(beneath) => {
-            Err(format!("{} is itself served, with its hashes: put it elsewhere", path.display()))
-        }
-        _ => Ok(auth),
-    }
+    file.strip_prefix(root).is_ok_and(|beneath| config.rules.hidden || !hidden(beneath))
 }
 
 fn listen(address: SocketAddr, only_v6: bool, config: &Config) -> io::Result<TcpListener> {

@@ -238,7 +238,7 @@ mod tests {
             // While there is no room, only now and then one comes in.
             let kept = cache.lock();
             assert!(kept.bytes <= 100_000 && kept.files <= CACHED_FILES && kept.queue.len() == kept.entries.len());
-            assert_eq!(kept.bytes, kept.entries.values().map(|entry| entry.bytes).sum());
+            assert_eq!(kept.bytes, kept.entries.values().map(|entry| entry.bytes).sum::<usize>());
             assert_eq!(kept.files, kept.entries.values().filter(|entry| entry.is_file()).count());
         }
         let tries = (0..10 * EXCHANGED).take_while(|_| !ask(&cache, &tree, "large-199", later())).count();

@@ -48,6 +48,20 @@ pub(crate) fn for_people(time: SystemTime) -> Option<String> {
     Some(format(time)?.get(5..22)?.to_owned())
 }
 
+/// The time as it stands in the logs of servers, `06/Nov/1994:08:49:37 +0000`.
+pub(crate) fn for_logs(time: SystemTime) -> Option<String> {
+    let date = format(time)?;
+    let (day, month, year, clock) = (date.get(5..7)?, date.get(8..11)?, date.get(12..16)?, date.get(17..25)?);
+    Some(format!("{day}/{month}/{year}:{clock} +0000"))
+}
+
+/// The time as programs read it, with milliseconds: `1994-11-06T08:49:37.900Z` (RFC 3339).
+pub(crate) fn with_milliseconds(time: SystemTime) -> Option<String> {
+    let milliseconds = time.duration_since(UNIX_EPOCH).ok()?.subsec_millis();
+    let second = for_programs(time)?;
+    Some(format!("{}.{milliseconds:03}Z", second.strip_suffix('Z')?))
+}
+
 /// The time as programs read it, `1994-11-06T08:49:37Z` (RFC 3339).
 pub(crate) fn for_programs(time: SystemTime) -> Option<String> {
     let date = format(time)?;
@@ -68,6 +82,8 @@ mod tests {
         assert_eq!(format(time).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
         assert_eq!(for_people(time).as_deref(), Some("06 Nov 1994 08:49"));
         assert_eq!(for_programs(time).as_deref(), Some("1994-11-06T08:49:37Z"));
+        assert_eq!(with_milliseconds(time).as_deref(), Some("1994-11-06T08:49:37.900Z"));
+        assert_eq!(for_logs(time).as_deref(), Some("06/Nov/1994:08:49:37 +0000"));
         for text in [
             "Sun, 06 Nov 1994 08:49:37 GMT",
             "Sunday, 06-Nov-94 08:49:37 GMT",
@@ -85,6 +101,7 @@ mod tests {
     fn times_that_no_date_can_say() {
         for time in [UNIX_EPOCH - Duration::from_nanos(1), UNIX_EPOCH + Duration::from_secs(LAST + 1)] {
             assert_eq!((format(time), for_people(time), for_programs(time)), (None, None, None));
+            assert_eq!((for_logs(time), with_milliseconds(time)), (None, None));
         }
         assert!(format(UNIX_EPOCH + Duration::from_secs(LAST)).is_some());
     }

@@ -1,6 +1,6 @@
-//! Names of files, escaped for where they stand: in a URL, in HTML, in JSON, in a field.
+//! Names of files and what clients say, escaped for where they stand: in a URL, in HTML, in JSON, in a field, in a log.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display, Formatter, Write};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
@@ -17,7 +17,7 @@ pub(crate) fn path(bytes: &[u8]) -> impl Display + '_ {
 pub(crate) struct Html<'a>(pub(crate) &'a [u8]);
 
 impl Display for Html<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         characters(self.0, |c| match c {
             '&' => f.write_str("&amp;"),
             '<' => f.write_str("&lt;"),
@@ -34,16 +34,70 @@ impl Display for Html<'_> {
 pub(crate) struct Json<'a>(pub(crate) &'a [u8]);
 
 impl Display for Json<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        characters(self.0, |c| match c {
-            '"' => f.write_str("\\\""),
-            '\\' => f.write_str("\\\\"),
-            // The separators end a line in JavaScript, and `<` a script: who pastes JSON into a page is safe as well.
-            '<' | '\u{2028}' | '\u{2029}' => write!(f, "\\u{:04x}", c as u32),
-            c if c.is_control() => write!(f, "\\u{:04x}", c as u32),
-            c => f.write_char(c),
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        characters(self.0, |c| json(c, f))
+    }
+}
+
+/// The same in ASCII alone, so that a terminal that shows it takes nothing of it for a command, and no letter turns the line
+/// around (U+202E).
+pub(crate) struct AsciiJson<'a>(pub(crate) &'a str);
+
+impl Display for AsciiJson<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c.is_ascii() {
+            true => json(c, f),
+            // Beyond U+FFFF there are two units (RFC 8259 section 7).
+            false => c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}")),
         })
     }
+}
+
+fn json(c: char, f: &mut Formatter<'_>) -> fmt::Result {
+    match c {
+        '"' => f.write_str("\\\""),
+        '\\' => f.write_str("\\\\"),
+        // The separators end a line in JavaScript, and `<` a script: who pastes JSON into a page is safe as well.
+        '<' | '\u{2028}' | '\u{2029}' => write!(f, "\\u{:04x}", c as u32),
+        c if c.is_control() => write!(f, "\\u{:04x}", c as u32),
+        c => f.write_char(c),
+    }
+}
+
+/// Text between quotation marks in a line of a log, as nginx escapes it: what is no visible ASCII or space, and what would end
+/// or escape the text, as `\xHH` for each byte.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+/// The same without spaces, where these separate the fields of a line.
+pub(crate) struct Word<'a>(pub(crate) &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        bytes(self.0, b' ', f)
+    }
+}
+
+impl Display for Word<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        bytes(self.0, b'!', f)
+    }
+}
+
+/// Leaves the bytes from `least` to `~` as they are, but for two, and in one piece what needs no escape.
+fn bytes(text: &str, least: u8, f: &mut Formatter<'_>) -> fmt::Result {
+    let plain = |b: u8| (least..=b'~').contains(&b) && b != b'"' && b != b'\\';
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|b| !plain(b)) {
+        // All before it are ASCII, so this is where a character begins.
+        let (before, behind) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        f.write_str(before)?;
+        let mut characters = behind.chars();
+        if let Some(c) = characters.next() {
+            c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|b| write!(f, "\\x{b:02X}"))?;
+        }
+        rest = characters.as_str();
+    }
+    f.write_str(rest)
 }
 
 /// What percent-encoding leaves as it is in a field (RFC 8187 section 3.2.1).
@@ -84,6 +138,12 @@ mod tests {
         assert_eq!(Html(name).to_string(), "a&lt;b&gt;&amp;&quot;&#39;\u{fffd}\u{fffd}é\\:/");
         assert_eq!(Json(name).to_string(), "a\\u003cb>&\\\"'\\u000a\u{fffd}é\\\\:/");
         assert_eq!(path(name).to_string(), "a%3Cb%3E%26%22%27%0A%FF%C3%A9%5C%3A/");
+        let said = "a <\"\\\r\n\t\u{1b}\u{7f}\u{9b}\u{e9}\u{202e}\u{1f600}~";
+        let quoted = "a <\\x22\\x5C\\x0D\\x0A\\x09\\x1B\\x7F\\xC2\\x9B\\xC3\\xA9\\xE2\\x80\\xAE\\xF0\\x9F\\x98\\x80~";
+        assert_eq!(Quoted(said).to_string(), quoted);
+        assert_eq!(Word(said).to_string(), quoted.replace(' ', "\\x20"));
+        let json = "a \\u003c\\\"\\\\\\u000d\\u000a\\u0009\\u001b\\u007f\\u009b\\u00e9\\u202e\\ud83d\\ude00~";
+        assert_eq!(AsciiJson(said).to_string(), json);
     }
 
     #[test]

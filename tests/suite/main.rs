@@ -16,6 +16,7 @@
 //! - `order`: requests behind one another on a connection to the direct front;
 //! - `pace`: how fast answers leave;
 //! - `traffic`: what is told of requests at their end;
+//! - `log`: the access log, and disks that are slow or full;
 //! - `limits`: the bounds of the direct front in connections, time and rate;
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
@@ -37,6 +38,7 @@ mod hostile;
 mod large;
 mod limits;
 mod listing;
+mod log;
 #[path = "../../benches/measure/mod.rs"]
 mod measure;
 mod memory;

@@ -62,6 +62,22 @@ impl Program {
         line.trim_end_matches('\n').to_owned()
     }
 
+    /// The next line it says to its operator that warns of something.
+    pub(crate) fn complaint(&mut self) -> String {
+        self.complaint_with("")
+    }
+
+    /// The next one that holds this.
+    pub(crate) fn complaint_with(&mut self, word: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.err.read_line(&mut line).unwrap() > 0, "no complaint with {word:?}");
+            if !line.starts_with("brooklet: info: ") && line.contains(word) {
+                return line;
+            }
+        }
+    }
+
     /// The address in the line with which it begins to serve this folder.
     pub(crate) fn address(&mut self, root: &Path) -> SocketAddr {
         let line = self.line();
