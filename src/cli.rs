@@ -12,6 +12,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
 use crate::config::{Config, Front, LogFormat};
+use crate::limits;
 use crate::network::Network;
 use crate::rules::{Coding, Symlinks};
 
@@ -209,6 +210,12 @@ fn command() -> Command {
                 .help("A field of every answer, e.g. 'X-Robots-Tag: noindex'; may be repeated (variable: a line each)"),
         )
         .arg(
+            flag("memory", "BROOKLET_MEMORY")
+                .value_name("SIZE")
+                .value_parser(size)
+                .help("Memory for all of it: workers, buffers, connections and cache are fitted to it, unless they are given"),
+        )
+        .arg(
             flag("workers", "BROOKLET_WORKERS")
                 .value_name("COUNT")
                 .value_parser(value_parser!(usize))
@@ -218,31 +225,27 @@ fn command() -> Command {
             flag("buffer-size", "BROOKLET_BUFFER_SIZE")
                 .value_name("SIZE")
                 .value_parser(size)
-                .default_value("64K")
-                .help("A copy buffer, 4K to 1M: one for each worker; on tiny-http 16 in all"),
+                .help("A copy buffer, 4K to 1M: one for each worker; on tiny-http 16 in all [default: 64K]"),
         )
         .arg(
             flag("send-buffer", "BROOKLET_SEND_BUFFER")
                 .help_heading("Of the direct front")
                 .value_name("SIZE")
                 .value_parser(size)
-                .default_value("512K")
-                .help("What the system may hold of an answer for each client; 0: its own choice, some MiB"),
+                .help("What the system may hold of an answer for each client; 0: its own choice, some MiB [default: 512K]"),
         )
         .arg(
             flag("cache", "BROOKLET_CACHE")
                 .value_name("SIZE")
                 .value_parser(size)
-                .default_value("1M")
-                .help("Memory for small files and open files, compared with the disk for each request; 0: none"),
+                .help("Memory for small files and open files, compared with the disk for each request; 0: none [default: 1M]"),
         )
         .arg(
             flag("max-connections", "BROOKLET_MAX_CONNECTIONS")
                 .help_heading("Of the direct front")
                 .value_name("COUNT")
                 .value_parser(value_parser!(usize))
-                .default_value(defaults.max_connections.to_string())
-                .help("Connections at once"),
+                .help(format!("Connections at once [default: {}]", limits::CONNECTIONS)),
         )
         .arg(
             flag("max-connections-per-client", "BROOKLET_MAX_CONNECTIONS_PER_CLIENT")
@@ -343,11 +346,16 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "ROOT", &mut config.root);
     set(matches, "port", &mut config.port);
     set(matches, "front", &mut config.front);
-    config.workers = matches.get_one("workers").copied();
-    set(matches, "buffer-size", &mut config.buffer_size);
-    set(matches, "send-buffer", &mut config.send_buffer);
-    set(matches, "cache", &mut config.cache);
-    set(matches, "max-connections", &mut config.max_connections);
+    for (name, place) in [
+        ("memory", &mut config.memory),
+        ("workers", &mut config.workers),
+        ("buffer-size", &mut config.buffer_size),
+        ("send-buffer", &mut config.send_buffer),
+        ("cache", &mut config.cache),
+        ("max-connections", &mut config.max_connections),
+    ] {
+        *place = matches.get_one(name).copied();
+    }
     set(matches, "max-connections-per-client", &mut config.max_connections_per_client);
     set(matches, "head-timeout", &mut config.head_timeout);
     set(matches, "idle-timeout", &mut config.idle_timeout);
@@ -495,6 +503,8 @@ mod tests {
             "tiny-http",
             "--workers",
             "3",
+            "--memory",
+            "1g",
         ];
         let more = ["--buffer-size", "8k", "--idle-timeout", "1500ms", "--stall-timeout", "2m", "x y"];
         let bounds =
@@ -536,10 +546,11 @@ mod tests {
             port: 0,
             front: Front::TinyHttp,
             workers: Some(3),
-            buffer_size: 8192,
-            send_buffer: 1 << 20,
-            cache: 0,
-            max_connections: 5,
+            memory: Some(1 << 30),
+            buffer_size: Some(8192),
+            send_buffer: Some(1 << 20),
+            cache: Some(0),
+            max_connections: Some(5),
             max_connections_per_client: 2,
             head_timeout: Duration::from_secs(3),
             min_rate: 1024,
@@ -596,6 +607,8 @@ mod tests {
             (&["--buffer-size", "64X"], "64X"),
             (&["--buffer-size", "99999999999999999999M"], "size"),
             (&["--cache", "2G"], "cache"),
+            (&["--memory", "1M"], "memory"),
+            (&["--memory", "much"], "size"),
             (&["--max-connections", "0"], "connections"),
             (&["--head-timeout", "0"], "head"),
             (&["--min-rate", "fast"], "size"),

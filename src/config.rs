@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::budget::{self, Plan, Wishes};
 use crate::limits;
 use crate::rules::Rules;
 
@@ -35,24 +36,30 @@ pub struct Config {
     pub port: u16,
     /// What receives the requests.
     pub front: Front,
-    /// Worker threads, 1 to 4096; [`Config::workers`] tells how many if there is none.
+    /// Bytes of memory that all of it may take, as the kernel counts them for a memory cgroup, its own for threads, sockets and
+    /// open files among them. [`Config::workers`], `buffer_size`, `send_buffer`, `cache` and `max_connections` are taken as they
+    /// are if they are given, and what is not given, the listings and the archives are fitted around them. What is too little for
+    /// the rest is an error that says what would do. On the tiny-http front connections and heads have no bound, and are not
+    /// among it. Default: none, and each has its usual value.
+    pub memory: Option<usize>,
+    /// Worker threads, 1 to 4096; usually 4 for each processor, and on the tiny-http front 8 for each, at least 16.
     ///
     /// On the direct front no worker waits for a client; only a slow disk holds one up. On the tiny-http front a worker stays
     /// with a transfer until its end, so these are the transfers at once for each address.
     pub workers: Option<usize>,
-    /// Bytes of a copy buffer, 4 KiB to 1 MiB. Default: 64 KiB. On the direct front each worker has one, on the tiny-http
+    /// Bytes of a copy buffer, 4 KiB to 1 MiB; usually 64 KiB. On the direct front each worker has one, on the tiny-http
     /// front there are 16 at most, and a small one for each worker.
-    pub buffer_size: usize,
+    pub buffer_size: Option<usize>,
     /// Bytes of a socket's send buffer, 4 KiB to 64 MiB, within what the system allows (`net.core.wmem_max`); 0: the system's own
-    /// choice, which grows to some MiB for each client. Default: 512 KiB, with which a client 100 ms away gets up to 4 MB in a
+    /// choice, which grows to some MiB for each client. Usually 512 KiB, with which a client 100 ms away gets up to 4 MB in a
     /// second. Direct front only.
-    pub send_buffer: usize,
-    /// Bytes of the cache of small files and open files, 0 (none) to 1 GiB. Default: 1 MiB. What is in it is compared with
+    pub send_buffer: Option<usize>,
+    /// Bytes of the cache of small files and open files, 0 (none) to 1 GiB; usually 1 MiB. What is in it is compared with
     /// the file system for every request: what has another size, time or inode is read anew.
-    pub cache: usize,
-    /// Connections at once, 1 to 1,000,000; less if the process may not have two descriptors for each. Default: 10,000.
+    pub cache: Option<usize>,
+    /// Connections at once, 1 to 1,000,000; less if the process may not have two descriptors for each; usually 10,000.
     /// Direct front only.
-    pub max_connections: usize,
+    pub max_connections: Option<usize>,
     /// Connections at once from one client, that is from one IPv4 address or one IPv6 network of 64 bits; 0: any number, the
     /// default. Direct front only.
     pub max_connections_per_client: usize,
@@ -123,11 +130,12 @@ impl Default for Config {
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
             front: Front::Direct,
+            memory: None,
             workers: None,
-            buffer_size: limits::BUFFER_SIZE,
-            send_buffer: limits::SEND_BUFFER,
-            cache: limits::CACHE,
-            max_connections: limits::CONNECTIONS,
+            buffer_size: None,
+            send_buffer: None,
+            cache: None,
+            max_connections: None,
             max_connections_per_client: 0,
             head_timeout: limits::HEAD_TIMEOUT,
             idle_timeout: limits::IDLE_TIMEOUT,
@@ -142,15 +150,29 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The worker threads: those that were asked for, else on the direct front 4 for each processor, and on the tiny-http
-    /// front 8 for each, at least 16.
-    pub fn workers(&self) -> usize {
+    /// How much there is of everything, by what was asked for, the processors and the memory.
+    ///
+    /// # Errors
+    /// The memory is not enough.
+    pub(crate) fn plan(&self) -> Result<Plan, String> {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let usual = match self.front {
-            Front::Direct => 4 * processors,
-            Front::TinyHttp => (8 * processors).max(16),
+        let direct = self.front == Front::Direct;
+        let usual = if direct { 4 * processors } else { (8 * processors).max(16) };
+        let wishes = Wishes {
+            memory: self.memory,
+            direct,
+            usual: usual.min(limits::WORKERS_MAX),
+            groups: if direct { 1 } else { self.bind.len() },
+            sockets: self.memory.is_some() && budget::sockets_count(),
+            archive: self.rules.archive,
+            auth: self.auth.is_some(),
+            workers: self.workers,
+            buffer_size: self.buffer_size,
+            send_buffer: self.send_buffer,
+            cache: self.cache,
+            connections: self.max_connections,
         };
-        self.workers.unwrap_or(usual.min(limits::WORKERS_MAX))
+        wishes.plan()
     }
 
     /// Checks each value against its bounds.
@@ -159,30 +181,23 @@ impl Config {
     /// The first value that is out of bounds, and its bounds.
     pub fn validate(&self) -> Result<(), String> {
         self.rules.validate()?;
-        let (least, most) = (limits::BUFFER_SIZE_MIN, limits::BUFFER_SIZE_MAX);
+        let least = limits::BUFFER_SIZE_MIN;
         if self.access_log.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
             return Err("access-log: the name of the file is empty".into());
         }
         if self.bind.is_empty() {
             return Err("bind: there is no address to listen at".into());
         }
-        let workers = self.workers();
-        if !(1..=limits::WORKERS_MAX).contains(&workers) {
-            return Err(format!("workers: {workers} of them are not within 1 to {}", limits::WORKERS_MAX));
-        }
-        if !(least..=most).contains(&self.buffer_size) {
-            return Err(format!("buffer-size: {} bytes are not within {least} to {most}", self.buffer_size));
-        }
-        if self.send_buffer != 0 && !(least..=limits::SEND_BUFFER_MAX).contains(&self.send_buffer) {
-            let most = limits::SEND_BUFFER_MAX;
-            return Err(format!("send-buffer: {} bytes are not within {least} to {most}, nor 0", self.send_buffer));
-        }
-        if self.cache > limits::CACHE_MAX {
-            return Err(format!("cache: {} bytes are not within 0 to {}", self.cache, limits::CACHE_MAX));
-        }
-        if !(1..=limits::CONNECTIONS_MAX).contains(&self.max_connections) {
-            let most = limits::CONNECTIONS_MAX;
-            return Err(format!("max-connections: {} of them are not within 1 to {most}", self.max_connections));
+        for (name, value, least, most, or) in [
+            ("workers", self.workers, 1, limits::WORKERS_MAX, ""),
+            ("buffer-size", self.buffer_size, least, limits::BUFFER_SIZE_MAX, ""),
+            ("send-buffer", self.send_buffer.filter(|bytes| *bytes > 0), least, limits::SEND_BUFFER_MAX, ", nor 0"),
+            ("cache", self.cache, 0, limits::CACHE_MAX, ""),
+            ("max-connections", self.max_connections, 1, limits::CONNECTIONS_MAX, ""),
+        ] {
+            if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+                return Err(format!("{name}: {value} is not within {least} to {most}{or}"));
+            }
         }
         for (name, rate) in [("rate", self.rate), ("rate-total", self.rate_total)] {
             if rate != 0 && rate < limits::RATE_LEAST {
@@ -204,7 +219,7 @@ impl Config {
                 return Err(format!("{name}: {timeout:?} is not within {least:?} to a day"));
             }
         }
-        Ok(())
+        self.plan().map(drop)
     }
 }
 
@@ -220,14 +235,15 @@ mod tests {
             ("address", Config { bind: Vec::new(), ..Config::default() }),
             ("workers", Config { workers: Some(0), ..Config::default() }),
             ("workers", Config { workers: Some(4097), ..Config::default() }),
-            ("send-buffer", Config { send_buffer: 4095, ..Config::default() }),
-            ("send-buffer", Config { send_buffer: (64 << 20) + 1, ..Config::default() }),
-            ("cache", Config { cache: (1 << 30) + 1, ..Config::default() }),
-            ("connections", Config { max_connections: 0, ..Config::default() }),
-            ("connections", Config { max_connections: 1_000_001, ..Config::default() }),
+            ("send-buffer", Config { send_buffer: Some(4095), ..Config::default() }),
+            ("send-buffer", Config { send_buffer: Some((64 << 20) + 1), ..Config::default() }),
+            ("cache", Config { cache: Some((1 << 30) + 1), ..Config::default() }),
+            ("connections", Config { max_connections: Some(0), ..Config::default() }),
+            ("connections", Config { max_connections: Some(1_000_001), ..Config::default() }),
+            ("memory", Config { memory: Some(1 << 20), ..Config::default() }),
             ("head", Config { head_timeout: Duration::ZERO, ..Config::default() }),
-            ("buffer", Config { buffer_size: 4095, ..Config::default() }),
-            ("buffer", Config { buffer_size: (1 << 20) + 1, ..Config::default() }),
+            ("buffer", Config { buffer_size: Some(4095), ..Config::default() }),
+            ("buffer", Config { buffer_size: Some((1 << 20) + 1), ..Config::default() }),
             ("rate", Config { rate: 1023, ..Config::default() }),
             ("rate", Config { rate_total: 1, ..Config::default() }),
             ("once", Config { once: Some(0), ..Config::default() }),
@@ -239,7 +255,7 @@ mod tests {
             assert!(config.validate().is_err_and(|reason| reason.contains(name)), "{name}");
         }
         for buffer_size in [4 << 10, 1 << 20] {
-            assert_eq!(Config { buffer_size, ..Config::default() }.validate(), Ok(()));
+            assert_eq!(Config { buffer_size: Some(buffer_size), ..Config::default() }.validate(), Ok(()));
         }
     }
 }

@@ -29,6 +29,8 @@ mod network;
 
 mod rules;
 
+mod budget;
+
 pub mod config;
 
 mod http;

@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::access_log::AccessLog;
 use crate::answer::Site;
 use crate::auth::Auth;
+use crate::budget::Plan;
 use crate::config::{Config, Front};
 use crate::downloads::Downloads;
 use crate::front;
@@ -41,6 +42,7 @@ use crate::traffic::{Exchange, Traffic};
 #[derive(Debug)]
 pub struct Server {
     config: Config,
+    plan: Plan,
     site: Site,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
@@ -118,8 +120,13 @@ impl Server {
     /// The first thing that stands against it.
     pub fn bind(config: Config) -> Result<Self, Error> {
         config.validate().map_err(Error::Config)?;
+        let plan = config.plan().map_err(Error::Config)?;
+        // How a budget is spent is to be known; what there is without one, to those who ask.
+        let level = if config.memory.is_some() { log::Level::Info } else { log::Level::Debug };
+        log::log!(level, "memory: {plan}");
         let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
-        let site = site.with_cache(config.cache).with_rules(config.rules.clone()).with_walks(config.workers() / 2);
+        let site = site.with_cache(plan.cache).with_rules(config.rules.clone()).with_walks(plan.workers / 2);
+        let site = site.with_room(plan.listings, plan.archives());
         // What is wrong in them is said now, not when somebody comes.
         let _ = site.site_rules(SystemTime::now());
         let site = match &config.auth {
@@ -140,11 +147,11 @@ impl Server {
         for ip in &config.bind {
             let wanted = SocketAddr::new(*ip, config.port);
             let failed = |error| Error::Bind(wanted, error);
-            let listener = listen(wanted, only_v6, &config).map_err(failed)?;
+            let listener = listen(wanted, only_v6, &config, &plan).map_err(failed)?;
             addresses.push(listener.local_addr().map_err(failed)?);
             listeners.push(listener);
         }
-        Ok(Self { config, site, listeners, addresses, stop: Arc::default(), traffic, log })
+        Ok(Self { config, plan, site, listeners, addresses, stop: Arc::default(), traffic, log })
     }
 
     /// The addresses that are listened at, with their real ports, in the order of the configuration.
@@ -178,8 +185,8 @@ impl Server {
         }
         let traffic = Arc::new(self.traffic);
         let served = match self.config.front {
-            Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.stop, traffic),
-            Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.stop, traffic),
+            Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.plan, self.stop, traffic),
+            Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.plan, self.stop, traffic),
         };
         if let Some(log) = &self.log {
             log.end();
@@ -232,7 +239,7 @@ fn is_served(path: &Path, config: &Config) -> bool {
     file.strip_prefix(root).is_ok_and(|beneath| config.rules.hidden || !hidden(beneath))
 }
 
-fn listen(address: SocketAddr, only_v6: bool, config: &Config) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, only_v6: bool, config: &Config, plan: &Plan) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart need not wait for the connections of before to be forgotten.
     socket.set_reuse_address(true)?;
@@ -240,7 +247,7 @@ fn listen(address: SocketAddr, only_v6: bool, config: &Config) -> io::Result<Tcp
         socket.set_only_v6(only_v6)?;
     }
     match config.front {
-        Front::Direct => front::direct::prepare(&socket, config)?,
+        Front::Direct => front::direct::prepare(&socket, plan)?,
         Front::TinyHttp => front::tiny::prepare(&socket, config)?,
     }
     socket.bind(&address.into())?;

@@ -133,6 +133,9 @@ impl Site {
 #[derive(Debug)]
 pub(super) struct Archives {
     sent: Arc<AtomicUsize>,
+    /// Archives at once, at most, and the bytes of names of the one that is alone.
+    most: usize,
+    names: usize,
     walks: Arc<AtomicUsize>,
     /// Folders that are walked through at once, at most.
     most_walks: usize,
@@ -141,7 +144,13 @@ pub(super) struct Archives {
 impl Archives {
     /// So many folders are walked through at once, at most: each walk keeps a thread busy.
     pub(super) fn new(walks: usize) -> Self {
-        Self { sent: Arc::default(), walks: Arc::default(), most_walks: walks.max(1) }
+        let (most, names) = (ARCHIVES, ARCHIVE_NAMES);
+        Self { sent: Arc::default(), most, names, walks: Arc::default(), most_walks: walks.max(1) }
+    }
+
+    /// At most so many at once, and so many bytes of names for the one that is alone.
+    pub(super) fn within(self, most: usize, names: usize) -> Self {
+        Self { most, names, ..self }
     }
 
     /// Leave to walk through a folder. None if too many do.
@@ -150,13 +159,13 @@ impl Archives {
     }
 
     fn send(&self) -> Option<Place> {
-        Place::take(&self.sent, ARCHIVES)
+        Place::take(&self.sent, self.most)
     }
 
     /// Bytes of names that the archive that was taken leave for last may hold: most of what there are where it is the only one.
     fn names(&self) -> usize {
         let count = self.sent.load(Ordering::Relaxed).max(1);
-        (ARCHIVE_NAMES / count.saturating_mul(count)).max(ARCHIVE_NAMES_MIN)
+        (self.names / count.saturating_mul(count)).max(ARCHIVE_NAMES_MIN)
     }
 }
 

@@ -55,6 +55,7 @@ use crate::http::request::Request;
 use crate::http::target::Target;
 use crate::http::validator::{Outcome, Validators, evaluate, range_applies};
 use crate::http::{accept, escape};
+use crate::limits;
 use crate::rules::Rules;
 use crate::seldom::Seldom;
 use crate::tree::{Found, Tree};
@@ -255,6 +256,14 @@ impl Site {
     /// told otherwise; more requests are answered 503.
     pub fn with_walks(self, walks: usize) -> Self {
         Self { archives: Archives::new(walks), ..self }
+    }
+
+    /// Holds no more than so many bytes of listings while they are sent; so many archives, with so many bytes of names for the one
+    /// that is alone.
+    pub(crate) fn with_room(self, listings: usize, (archives, names): (usize, usize)) -> Self {
+        // The rest counts as taken.
+        self.listed.store(limits::LISTINGS_HELD.saturating_sub(listings), Ordering::Relaxed);
+        Self { archives: self.archives.within(archives, names), ..self }
     }
 
     /// Lets go of what is in the cache and was not asked for since the last call.

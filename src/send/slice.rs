@@ -36,7 +36,8 @@ pub(crate) fn bytes(socket: &TcpStream, bytes: &[u8], more: bool) -> Result<Opti
     }
 }
 
-/// Sends bytes of a file from `offset` on, `count` of them at most; `buffer` is for where the kernel does not copy by itself.
+/// Sends bytes of a file from `offset` on, `count` of them at most: by the kernel, if it may and can, else through the buffer. By the
+/// kernel is faster, but what the client has not taken keeps pages of the file in memory until then.
 /// Returns how many, none if the socket is full.
 ///
 /// # Errors
@@ -47,11 +48,16 @@ pub(crate) fn slice(
     offset: u64,
     count: usize,
     buffer: &mut Vec<u8>,
+    by_kernel: bool,
 ) -> Result<Option<usize>, Failure> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(sent) = in_kernel(socket, file, offset, count) {
-        return sent;
+    if by_kernel {
+        if let Some(sent) = in_kernel(socket, file, offset, count) {
+            return sent;
+        }
     }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = by_kernel;
     copied(socket, file, offset, count, buffer)
 }
 

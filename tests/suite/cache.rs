@@ -260,7 +260,7 @@ const CASES: &[Case] = &[
 #[test]
 fn what_is_in_the_cache_is_never_out_of_date() {
     const SIZES: [usize; 3] = [10, 5 * KIB, 100_000];
-    let caches = [Config::default().cache, 0];
+    let caches = [None, Some(0)];
     // All are made together, so that they are old enough together.
     let worlds: Vec<_> = fronts()
         .flat_map(|front| caches.map(|cache| (Config { cache, front, ..Config::default() }, Folder::new())))
@@ -290,7 +290,7 @@ fn what_is_in_the_cache_is_never_out_of_date() {
             let above = &*format!("{number}/{size}");
             let target = format!("/{above}/deep/{target}");
             let mut expect = |outcome: &Outcome, when: &str| {
-                let what = format!("{name}, {size} bytes, {front:?}, a cache of {cache}: {when}");
+                let what = format!("{name}, {size} bytes, {front:?}, a cache of {cache:?}: {when}");
                 let answers = ["GET", "HEAD", "GET"].map(|method| client.exchange(request(method, &target, &[])));
                 // Whether it comes from the cache or not.
                 assert!(answers.iter().all(|answer| answer.lasting_head() == answers[0].lasting_head()), "{what}");

@@ -71,7 +71,7 @@ type Pace = (usize, Duration);
 #[test]
 fn a_newcomer_takes_the_place_of_who_has_been_idle_longest() {
     let folder = site();
-    let config = Config { max_connections: 4, ..Serving::config(DIRECT, &folder) };
+    let config = Config { max_connections: Some(4), ..Serving::config(DIRECT, &folder) };
     let serving = Serving::with(config.clone());
     let idle = |client: &mut Client| {
         assert_eq!(client.exchange(get("/small")).body, b"small");
@@ -104,7 +104,7 @@ fn a_newcomer_takes_the_place_of_who_has_been_idle_longest() {
 #[test]
 fn where_all_are_busy_a_newcomer_is_asked_to_come_again() {
     let folder = site();
-    let serving = Serving::with(Config { max_connections: 4, ..Serving::config(DIRECT, &folder) });
+    let serving = Serving::with(Config { max_connections: Some(4), ..Serving::config(DIRECT, &folder) });
     let mut busy: Vec<_> = (0..4).map(|_| stalled(serving.address)).collect();
     for _ in 0..10 {
         assert_full(&mut serving.client(), "the fifth");
@@ -356,7 +356,7 @@ fn who_says_that_it_closes_and_takes_nothing_is_counted_and_cut() {
     let folder = Folder::new();
     folder.file("answer", noise(9, 200_000)).file("small", "small");
     let stall_timeout = Duration::from_millis(500);
-    let config = Config { stall_timeout, min_rate: 0, max_connections: 2, ..Serving::config(DIRECT, &folder) };
+    let config = Config { stall_timeout, min_rate: 0, max_connections: Some(2), ..Serving::config(DIRECT, &folder) };
     let serving = Serving::with(config);
     for (name, ask, finish) in [
         ("by a field", request("GET", "/answer", &[("Connection", "close")]), false),
@@ -386,7 +386,7 @@ fn who_is_gone_for_good_is_not_waited_for() {
     let folder = Folder::new();
     folder.file("answer", noise(9, 200_000)).file("small", "small");
     let day = Duration::from_secs(24 * 60 * 60);
-    let config = Config { stall_timeout: day, max_connections: 1, ..Serving::config(DIRECT, &folder) };
+    let config = Config { stall_timeout: day, max_connections: Some(1), ..Serving::config(DIRECT, &folder) };
     let serving = Serving::with(config);
     let mut client = Client::with_small_window(serving.address);
     client.send(request("GET", "/answer", &[("Connection", "close")]));
@@ -404,7 +404,7 @@ fn who_is_gone_for_good_is_not_waited_for() {
 fn a_crowd_of_newcomers_does_not_push_itself_out() {
     let folder = Folder::new();
     folder.file("small", "small");
-    let serving = Serving::with(Config { max_connections: 3, ..Serving::config(DIRECT, &folder) });
+    let serving = Serving::with(Config { max_connections: Some(3), ..Serving::config(DIRECT, &folder) });
     let mut crowd: Vec<_> = (0..12).map(|_| serving.client()).collect();
     let statuses = crowd.iter_mut().map(|client| {
         let _ = client.try_send(get("/small"));

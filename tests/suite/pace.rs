@@ -111,7 +111,7 @@ fn who_is_sent_little_is_not_taken_for_slow_and_who_takes_nothing_is() {
 #[test]
 fn where_too_many_wait_for_the_rate_each_is_told_and_nobody_is_forgotten() {
     let folder = folder();
-    let config = Config { rate_total: 8192, max_connections: 1000, ..Serving::config(Front::Direct, &folder) };
+    let config = Config { rate_total: 8192, max_connections: Some(1000), ..Serving::config(Front::Direct, &folder) };
     let serving = Serving::with(config);
     let mut crowd: Vec<_> = (0..200).map(|_| serving.client()).collect();
     crowd.iter_mut().for_each(|client| client.send(get("/small")));

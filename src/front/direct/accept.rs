@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::connection::{Connection, Next, Spare};
 use super::poller::{Interest, Poller};
 use super::{LISTENER, Worker};
-use crate::config::Config;
+use crate::budget::Plan;
 use crate::limits;
 use crate::network;
 
@@ -39,12 +39,12 @@ pub(super) struct Door {
 
 /// How many connections there may be: as many as the configuration says, if there are two descriptors for each (the socket and
 /// a file). The process is allowed more descriptors if they are wanted (`setrlimit(2)`).
-pub(super) fn room(config: &Config, listeners: usize) -> usize {
+pub(super) fn room(plan: &Plan, listeners: usize) -> usize {
     // Of the three that an archive needs one is the file.
-    let archives = if config.rules.archive { 2 * limits::ARCHIVES } else { 0 };
+    let archives = 2 * plan.archives().0;
     let own = limits::DESCRIPTORS_SPARE + limits::CACHED_FILES + limits::REFUSALS + archives;
-    let others = own + config.workers() + listeners;
-    let wanted = (2 * config.max_connections + others) as u64;
+    let others = own + plan.workers + listeners;
+    let wanted = (2 * plan.connections + others) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut allowed = current.unwrap_or(u64::MAX);
     if allowed < wanted {
@@ -54,11 +54,12 @@ pub(super) fn room(config: &Config, listeners: usize) -> usize {
         allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     }
     let others = (others as u64).min(allowed / 2);
-    let most = usize::try_from((allowed - others) / 2).unwrap_or(usize::MAX).clamp(1, config.max_connections);
-    if most < config.max_connections {
+    let most = usize::try_from((allowed - others) / 2).unwrap_or(usize::MAX).clamp(1, plan.connections);
+    if most < plan.connections {
         log::info!(
-            "{most} connections at once, not {}: {allowed} descriptors are allowed (ulimit -n)",
-            config.max_connections
+            "{most} connections at once, not {}: {allowed} descriptors are allowed, and it takes {wanted} (ulimit -n, or \
+             LimitNOFILE of a unit); --max-connections {most} asks for no more",
+            plan.connections
         );
     }
     most

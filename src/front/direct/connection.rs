@@ -461,7 +461,12 @@ impl Connection {
             }
             let granted = self.granted(worker)?;
             let State::Sending(sending) = &mut self.state else { return Ok(()) };
-            match sending.some(&self.socket, (until - self.sent).min(granted), &mut worker.output) {
+            match sending.some(
+                &self.socket,
+                (until - self.sent).min(granted),
+                &mut worker.output,
+                worker.shared.plan.by_kernel,
+            ) {
                 Ok(Some(0)) => empty += 1,
                 Ok(Some(count)) => self.took(worker, Part::Rest, count as u64),
                 Ok(None) => return WRITE,
@@ -654,7 +659,13 @@ impl Connection {
 
 impl Sending {
     /// Sends some bytes: how many, none if the socket is full.
-    fn some(&mut self, socket: &TcpStream, most: u64, buffer: &mut Vec<u8>) -> Result<Option<usize>, Failure> {
+    fn some(
+        &mut self,
+        socket: &TcpStream,
+        most: u64,
+        buffer: &mut Vec<u8>,
+        by_kernel: bool,
+    ) -> Result<Option<usize>, Failure> {
         if !self.head.is_empty() {
             let sent = slice::bytes(socket, &self.head, self.left != Some(0))?;
             self.head = self.head.get(sent.unwrap_or(0)..).unwrap_or_default().into();
@@ -672,7 +683,7 @@ impl Sending {
             }
             Some(Segment::Slice { file, offset, length }) => {
                 let count = usize::try_from(length.saturating_sub(at).min(most)).unwrap_or(usize::MAX);
-                slice::slice(socket, file, offset + at, count, buffer)?
+                slice::slice(socket, file, offset + at, count, buffer, by_kernel)?
             }
             None if self.left.is_none() => {
                 self.left = Some(0);

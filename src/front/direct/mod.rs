@@ -39,6 +39,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use crate::answer::Site;
+use crate::budget::Plan;
 use crate::config::Config;
 use crate::front::{TIDY, pool};
 use crate::http::date::Clock;
@@ -62,6 +63,7 @@ const ENDING: Duration = Duration::from_millis(10);
 struct Shared {
     site: Site,
     config: Config,
+    plan: Plan,
     stop: Arc<Stop>,
     poller: Poller,
     connections: Table<Box<Connection>>,
@@ -98,13 +100,13 @@ pub(crate) fn is_head(bytes: &[u8]) -> bool {
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
-pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
+pub(crate) fn prepare(socket: &Socket, plan: &Plan) -> io::Result<()> {
     // What is sent is whole: there is nothing to wait for.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
-    if config.send_buffer > 0 {
+    if plan.send_buffer > 0 {
         // Linux takes twice as much, for what it needs beside the bytes (socket(7)).
-        let bytes = if cfg!(target_os = "linux") { config.send_buffer / 2 } else { config.send_buffer };
+        let bytes = if cfg!(target_os = "linux") { plan.send_buffer / 2 } else { plan.send_buffer };
         socket.set_send_buffer_size(bytes)?;
     }
     Ok(())
@@ -115,11 +117,12 @@ pub(crate) fn run(
     site: Site,
     listeners: Vec<TcpListener>,
     config: Config,
+    plan: Plan,
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
-    let most = accept::room(&config, listeners.len());
-    let workers = config.workers();
+    let most = accept::room(&plan, listeners.len());
+    let workers = plan.workers;
     let shared = Arc::new(Shared {
         site,
         poller: Poller::new()?,
@@ -134,6 +137,7 @@ pub(crate) fn run(
         traffic,
         ended: AtomicBool::new(false),
         config,
+        plan,
         stop,
     });
     shared.door.open(&shared.poller)?;
@@ -202,7 +206,7 @@ impl Worker {
         Self {
             shared: Arc::clone(shared),
             input: Vec::new(),
-            output: Vec::with_capacity(shared.config.buffer_size),
+            output: Vec::with_capacity(shared.plan.buffer_size),
             clock: Clock::default(),
             now: Instant::now(),
         }

@@ -65,7 +65,7 @@ impl Acceptor {
         // Not every system can; then the socket is closed with the last of its holders.
         let _ = socket2::SockRef::from(&self.listener).shutdown(Shutdown::Both);
         let server = self.server();
-        (0..shared.config.workers()).for_each(|_| server.unblock());
+        (0..shared.plan.workers).for_each(|_| server.unblock());
     }
 
     /// Begins to accept anew if `ended` is still the server that accepts.
@@ -88,7 +88,7 @@ impl Acceptor {
         self.address.store(Arc::as_ptr(&current).addr(), Ordering::Release);
         drop(current);
         log::warn!("connections are accepted again");
-        (0..shared.config.workers()).for_each(|_| ended.unblock());
+        (0..shared.plan.workers).for_each(|_| ended.unblock());
         let (old, heir) = (Arc::clone(ended), Arc::clone(shared));
         let heir = std::thread::Builder::new().name("heir".into()).spawn(move || inherit(&old, &heir));
         if let Err(error) = heir {

@@ -55,6 +55,7 @@ use socket2::Socket;
 
 use super::{answer_or_500, outcome_of, pool};
 use crate::answer::{Answer, Site};
+use crate::budget::Plan;
 use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
@@ -92,6 +93,7 @@ impl Site {
 struct Shared {
     site: Site,
     config: Config,
+    plan: Plan,
     stop: Arc<Stop>,
     pool: Arc<Pool>,
     pace: Option<Arc<Pace>>,
@@ -111,26 +113,28 @@ pub(crate) fn run(
     site: Site,
     listeners: Vec<TcpListener>,
     config: Config,
+    plan: Plan,
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
     let shared = Arc::new(Shared {
         site,
-        pool: Pool::new(config.buffer_size),
+        pool: Pool::new(plan.buffer_size),
         pace: Pace::new(config.rate, config.rate_total, Instant::now()).map(Arc::new),
         config,
+        plan,
         stop,
         traffic,
     });
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
-    let count = shared.config.workers() * acceptors.len();
+    let count = shared.plan.workers * acceptors.len();
     let workers = pool(count)?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, ended) = mpsc::channel::<()>();
     for acceptor in &acceptors {
-        for _ in 0..shared.config.workers() {
+        for _ in 0..shared.plan.workers {
             let (acceptor, shared, working) = (Arc::clone(acceptor), Arc::clone(&shared), working.clone());
             workers.execute(move || {
                 work(&acceptor, &shared);
