@@ -219,6 +219,7 @@ fn what_cannot_work_is_one_line_and_a_status() {
         ("an unknown flag", &["--nonsense"], 2, "--nonsense"),
         ("a port that is none", &["-p", "70000", &root], 2, "70000"),
         ("no workers", &["--workers", "0", &root], 2, "workers"),
+        ("too little memory", &["--memory", "2M", &root], 2, "would be the least"),
         ("a foreign address", &["-b", "192.0.2.1", "-p", "0", &root], 1, "192.0.2.1"),
         ("a port in use", &["-p", &port, &root], 1, &in_use),
     ];
@@ -228,6 +229,53 @@ fn what_cannot_work_is_one_line_and_a_status() {
         assert!(err.starts_with("brooklet: ") && err.contains(word), "{name}: {err}");
         assert_eq!((err.matches('\n').count(), err.ends_with('\n')), (1, true), "{name}: {err}");
     }
+}
+
+#[test]
+fn how_memory_is_spent_is_said_in_one_line() {
+    let folder = site();
+    let of = |arguments: &[String], more: &[&str]| {
+        let mut program = Program::start(Command::new(BINARY).args(arguments).args(more));
+        program.line();
+        program.signal(Signal::TERM);
+        let (status, _, err) = program.end();
+        assert_eq!(status, Some(0), "{err}");
+        err.lines().filter(|line| line.contains(": memory: ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for arguments in on_each_front(&folder) {
+        assert_eq!(of(&arguments, &[]), [""; 0]);
+        assert!(of(&arguments, &["-q", "--memory", "64M"]).is_empty());
+        for (more, level, words) in [
+            (&["-v"][..], "debug", "MiB = 2.0 for the program, "),
+            (&["--memory", "64M"], "info", "memory: 64.0 MiB = 2.0 for the program, "),
+            (&["--memory", "64M", "--workers", "3"], "info", ", 3 workers "),
+            (&["--memory", "64M", "--cache", "7M"], "info", ", cache 7.0, "),
+            (&["--memory", "64M", "--archive"], "info", ", archives "),
+        ] {
+            let said = of(&arguments, more);
+            assert!(matches!(&said[..], [line] if line.contains(words) && line.contains(level)), "{more:?}: {said:?}");
+        }
+    }
+    let [line] = &of(&on_each_front(&folder).next().unwrap(), &["--memory", "64M", "--max-connections", "77"])[..]
+    else {
+        panic!("it is not one line")
+    };
+    assert!(line.contains(", 77 connections "), "{line}");
+}
+
+#[test]
+fn who_may_have_too_few_descriptors_is_told_what_would_do() {
+    let folder = site();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 600; exec \"$0\" \"$@\"", BINARY, "-p", "0", "--max-connections", "500"]);
+    let mut program = Program::start(command.arg(folder.root()));
+    program.line();
+    program.signal(Signal::TERM);
+    let (_, _, err) = program.end();
+    let line = err.lines().find(|line| line.contains("descriptors are allowed")).unwrap_or_else(|| panic!("{err}"));
+    let most = line.split_whitespace().nth(2).unwrap();
+    let hint = format!("--max-connections {most} ");
+    assert!(["600 descriptors", "ulimit -n", "LimitNOFILE", &hint].iter().all(|word| line.contains(word)), "{line}");
 }
 
 #[test]
