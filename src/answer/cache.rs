@@ -59,6 +59,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// Its content is being sent. To let go of it would give nothing back: slow clients could hold any number of files.
+    fn is_lent(&self) -> bool {
+        !self.is_file() && Arc::strong_count(&self.representation) > 1
+    }
+
     fn is_file(&self) -> bool {
         matches!(self.representation.source, Source::File(_))
     }
@@ -94,9 +99,12 @@ impl Cache {
         let Source::File(file) = &fresh.source else { return Held::Fresh(Box::new(fresh)) };
         let small = usize::try_from(fresh.version.length).ok().filter(|length| *length <= CACHED_CONTENT);
         let bytes = OVERHEAD + 2 * path.len() + small.unwrap_or(0);
-        if !self.lock().admits(bytes, small.is_none(), self.limit) {
+        let mut kept = self.lock();
+        if !kept.admits(bytes, small.is_none(), self.limit) || !kept.make_room(bytes, small.is_none(), self.limit) {
+            drop(kept);
             return Held::Fresh(Box::new(fresh));
         }
+        drop(kept);
         let content = small.and_then(|length| {
             let mut content = vec![0; length].into_boxed_slice();
             file.read_exact_at(&mut content, 0).ok()?;
@@ -155,13 +163,8 @@ impl Kept {
 
     fn insert(&mut self, path: &[u8], entry: Entry, limit: usize) {
         self.remove(path, None);
-        // Twice around: the first time may find all of them wanted.
-        for _ in 0..2 * self.queue.len() {
-            if self.bytes + entry.bytes <= limit && !(entry.is_file() && self.files >= CACHED_FILES) {
-                break;
-            }
-            self.consider();
-        }
+        // Others may have been faster; all workers at once may exceed the bound by an entry each.
+        self.make_room(entry.bytes, entry.is_file(), limit);
         let path: Arc<[u8]> = path.into();
         self.bytes += entry.bytes;
         self.files += usize::from(entry.is_file());
@@ -169,11 +172,24 @@ impl Kept {
         self.entries.insert(path, entry);
     }
 
+    /// Lets others go until another entry of so many bytes has room; `open`: it is an open file. False if there is none.
+    fn make_room(&mut self, bytes: usize, open: bool, limit: usize) -> bool {
+        let fits = |kept: &Self| kept.bytes + bytes <= limit && !(open && kept.files >= CACHED_FILES);
+        // Twice around: the first time may find all of them wanted.
+        for _ in 0..2 * self.queue.len() {
+            if fits(self) {
+                break;
+            }
+            self.consider();
+        }
+        fits(self)
+    }
+
     /// Lets the next one go, or says that it must be asked for again before its next turn.
     fn consider(&mut self) {
         let Some(path) = self.queue.pop_front() else { return };
         match self.entries.get_mut(&path) {
-            Some(entry) if entry.wanted => {
+            Some(entry) if entry.wanted || entry.is_lent() => {
                 entry.wanted = false;
                 self.queue.push_back(path);
             }
@@ -249,6 +265,28 @@ mod tests {
         cache.tidy();
         let kept = cache.lock();
         assert_eq!((kept.entries.len(), kept.queue.len(), kept.bytes, kept.files), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn what_is_being_sent_counts_until_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        (0..100).for_each(|number| std::fs::write(folder.path().join(number.to_string()), vec![0; 10_000]).unwrap());
+        let (tree, cache) = (Tree::new(folder.path()).unwrap(), Cache::new(50_000));
+        let mut lent = Vec::new();
+        for name in (0..100).map(|number: usize| number.to_string()) {
+            for _ in 0..2 * EXCHANGED {
+                ask(&cache, &tree, &name, later());
+                lent.extend(cache.get(&tree, name.as_bytes()));
+            }
+            cache.tidy();
+            assert!(cache.lock().bytes <= 50_000);
+        }
+        lent.sort_by_key(Arc::as_ptr);
+        lent.dedup_by_key(|lent| Arc::as_ptr(lent));
+        assert_eq!(lent.len(), 4, "as many as there is room for");
+        drop(lent);
+        let tries = (0..10 * EXCHANGED).take_while(|_| !ask(&cache, &tree, "99", later())).count();
+        assert!(tries <= 2 * EXCHANGED as usize, "{tries} tries");
     }
 
     #[test]
