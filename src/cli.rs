@@ -1,7 +1,8 @@
 //! The command line: one table of flags, from which the help is made, and the way from it to a [`Config`].
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use log::LevelFilter;
 
-use crate::config::{Config, Front, LogFormat};
+use crate::config::{Config, Front, Listen, LogFormat};
 use crate::limits;
 use crate::network::Network;
 use crate::rules::{Coding, Symlinks};
@@ -94,9 +95,20 @@ fn command() -> Command {
                 .value_name("ADDR")
                 .action(ArgAction::Append)
                 .value_delimiter(',')
-                .value_parser(address)
+                .value_parser(clap::builder::OsStringValueParser::new().try_map(place))
                 .default_value("127.0.0.1")
-                .help("An IP address to listen at; may be repeated. 0.0.0.0 or ::, to be reached by others"),
+                .help("An IP address to listen at, or unix:PATH; may be repeated. 0.0.0.0 or ::, to be reached by others"),
+        )
+        .arg(
+            switch("reuse-port", "BROOKLET_REUSE_PORT")
+                .help("Lets a new server start beside an old one, at the same addresses, if both are told so"),
+        )
+        .arg(
+            flag("unix-mode", "BROOKLET_UNIX_MODE")
+                .value_name("MODE")
+                .value_parser(mode)
+                .default_value(format!("{:o}", defaults.unix_mode))
+                .help("The permissions of Unix sockets, octal: who may write to one may connect"),
         )
         .arg(
             flag("front", "BROOKLET_FRONT")
@@ -321,6 +333,20 @@ fn command() -> Command {
                 .default_value("combined")
                 .help("What these lines look like"),
         )
+        .arg(
+            flag("drain", "BROOKLET_DRAIN")
+                .value_name("TIME")
+                .value_parser(time)
+                .default_value(seconds(defaults.drain))
+                .help("How long the end waits for transfers that are in flight"),
+        )
+        .arg(
+            flag("drain-wait", "BROOKLET_DRAIN_WAIT")
+                .value_name("TIME")
+                .value_parser(time)
+                .default_value(seconds(defaults.drain_wait))
+                .help("How long it still serves everybody before that, until a load balancer sends nobody any more"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
@@ -385,7 +411,11 @@ fn config(matches: &ArgMatches) -> Config {
     rules.site_files = !matches.get_flag("no-site-files");
     rules.allow = matches.get_many("allow").unwrap_or_default().copied().collect();
     rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
-    config.bind = matches.get_many::<IpAddr>("bind").unwrap_or_default().copied().collect();
+    config.reuse_port = matches.get_flag("reuse-port");
+    set(matches, "unix-mode", &mut config.unix_mode);
+    set(matches, "drain", &mut config.drain);
+    set(matches, "drain-wait", &mut config.drain_wait);
+    config.bind = matches.get_many::<Listen>("bind").unwrap_or_default().cloned().collect();
     config
 }
 
@@ -407,9 +437,21 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.into(), value.trim_ascii().into()))
 }
 
-fn address(text: &str) -> Result<IpAddr, String> {
-    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    inner.parse().map_err(|_| "not an IP address such as 127.0.0.1 or ::1".into())
+fn place(text: OsString) -> Result<Listen, String> {
+    if let Some(path) = text.as_bytes().strip_prefix(b"unix:") {
+        return Ok(Listen::Unix(OsStr::from_bytes(path).into()));
+    }
+    let text = text.to_string_lossy();
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(&text);
+    let address: Result<IpAddr, _> = inner.parse();
+    address.map(Listen::Ip).map_err(|_| "not an IP address such as 127.0.0.1 or ::1, nor unix:PATH".into())
+}
+
+fn mode(text: &str) -> Result<u32, String> {
+    let digits = Some(text).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    digits
+        .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+        .ok_or_else(|| "no octal permissions such as 660".into())
 }
 
 fn size(text: &str) -> Result<usize, String> {
@@ -509,6 +551,7 @@ mod tests {
         let more = ["--buffer-size", "8k", "--idle-timeout", "1500ms", "--stall-timeout", "2m", "x y"];
         let bounds =
             ["--cache", "0", "--max-connections", "5", "--max-connections-per-client", "2", "--head-timeout", "3"];
+        let stop = ["--reuse-port", "--drain", "1m", "--drain-wait", "5500ms"];
         let rate = ["--min-rate", "1k", "--send-buffer", "1m", "--rate", "2k", "--rate-total", "1m"];
         let pages = ["--index", "a.html,b.html", "--index", "c", "--no-listing", "--hidden", "--symlinks", "never"];
         let more_pages = [
@@ -542,8 +585,11 @@ mod tests {
         let pages = [&pages[..], &more_pages[..]].concat();
         let expected = Config {
             root: "x y".into(),
-            bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap()).to_vec(),
+            bind: ["::1", "::", "10.0.0.1", "10.0.0.2"].map(|ip| Listen::Ip(ip.parse().unwrap())).to_vec(),
             port: 0,
+            reuse_port: true,
+            drain: Duration::from_secs(60),
+            drain_wait: Duration::from_millis(5500),
             front: Front::TinyHttp,
             workers: Some(3),
             memory: Some(1 << 30),
@@ -581,7 +627,10 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(served(&["--spa=app/page.html"]).rules.spa.as_deref(), Some("app/page.html"));
-        assert_eq!(served(&[&all[..], &more[..], &bounds[..], &rate[..], &pages[..]].concat()), expected);
+        assert_eq!(served(&[&all[..], &more[..], &bounds[..], &stop[..], &rate[..], &pages[..]].concat()), expected);
+        let unix = served(&["-b", "::1,unix:/run/my brooklet.sock", "--unix-mode", "0600"]);
+        let places = vec![Listen::Ip("::1".parse().unwrap()), Listen::Unix("/run/my brooklet.sock".into())];
+        assert_eq!((unix.bind, unix.unix_mode), (places, 0o600));
         for (flags, expected) in [
             (&["-v"][..], LevelFilter::Debug),
             (&["-q"], LevelFilter::Error),
@@ -599,6 +648,13 @@ mod tests {
             (&["--port", "99999"][..], "--port"),
             (&["--port", "http"], "--port"),
             (&["-b", "localhost"], "IP address"),
+            (&["-b", "unix:"], "no name"),
+            (&["-b", "unix:a", "--front", "tiny-http"], "direct"),
+            (&["--unix-mode", "rw"], "octal"),
+            (&["--unix-mode", "1000"], "777"),
+            (&["--unix-mode", "+7"], "octal"),
+            (&["--drain", "soon"], "time"),
+            (&["--drain-wait", "25h"], "time"),
             (&["--front", "apache"], "tiny-http"),
             (&["--workers", "0"], "workers"),
             (&["--workers", "-1"], "-1"),

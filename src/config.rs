@@ -1,6 +1,7 @@
 //! What a server is told: plain values, checked in one place.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,10 +31,18 @@ pub struct Config {
     pub access_log: Option<PathBuf>,
     /// What such a line looks like. Default: combined.
     pub log_format: LogFormat,
-    /// The addresses to listen at, at least one. Default: 127.0.0.1, which nobody else reaches.
-    pub bind: Vec<IpAddr>,
+    /// Where to listen, at least one place. Default: 127.0.0.1, which nobody else reaches. Of no matter for
+    /// [`Server::from_listeners`](crate::Server::from_listeners).
+    pub bind: Vec<Listen>,
     /// The port at each of them; 0: any that is free, a different one for each. Default: 8080.
     pub port: u16,
+    /// Whether another server of the same user may listen at the same addresses (`SO_REUSEPORT`), if it says the same: a new one
+    /// can start beside the old one, and the system gives each of them some of the connections. At a Unix socket the new one
+    /// takes the place of the old one. Default: no.
+    pub reuse_port: bool,
+    /// The permissions of a Unix socket in the file system, up to 0o777. Default: 0o660, for its owner and its group: who may
+    /// write to it may connect.
+    pub unix_mode: u32,
     /// What receives the requests.
     pub front: Front,
     /// Bytes of memory that all of it may take, as the kernel counts them for a memory cgroup, its own for threads, sockets and
@@ -81,8 +90,27 @@ pub struct Config {
     /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has
     /// acknowledged (on Linux), on the other one what its socket took. Default: none, and it goes on.
     pub once: Option<usize>,
-    /// How long a stop waits for the transfers in flight, a day at most. Default: 10 s.
+    /// How long a stop waits for the transfers in flight, a day at most. Default: 30 s.
     pub drain: Duration,
+    /// How long a stop goes on as if nothing were before that, but that each answer says `Connection: close` (RFC 9112
+    /// section 9.6), a day at most: until those who send the clients have noticed. Default: 0.
+    pub drain_wait: Duration,
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Listen {
+    /// An address, at [`Config::port`].
+    Ip(IpAddr),
+    /// A Unix socket of this name. A client there has no address. Direct front only.
+    Unix(PathBuf),
+}
+
+impl<T: Into<IpAddr>> From<T> for Listen {
+    fn from(address: T) -> Self {
+        Self::Ip(address.into())
+    }
 }
 
 /// What receives the requests and sends the answers.
@@ -96,6 +124,11 @@ pub enum Front {
     /// [`front::tiny`](crate::front::tiny).
     TinyHttp,
 }
+
+/// tiny_http keeps the sockets of its connections for itself. Those of TCP inherit timeouts, and are found by their address
+/// when one has to be broken; those of Unix sockets do neither.
+pub(crate) const NO_UNIX: &str =
+    "bind: the tiny-http front cannot end connections over Unix sockets, nor bound their time: take the direct front";
 
 impl Front {
     /// Every front there is, by its name on the command line.
@@ -129,6 +162,8 @@ impl Default for Config {
             log_format: LogFormat::default(),
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             port: 8080,
+            reuse_port: false,
+            unix_mode: limits::UNIX_MODE,
             front: Front::Direct,
             memory: None,
             workers: None,
@@ -145,6 +180,7 @@ impl Default for Config {
             rate_total: 0,
             once: None,
             drain: limits::DRAIN,
+            drain_wait: Duration::ZERO,
         }
     }
 }
@@ -188,6 +224,19 @@ impl Config {
         if self.bind.is_empty() {
             return Err("bind: there is no address to listen at".into());
         }
+        for place in &self.bind {
+            let Listen::Unix(path) = place else { continue };
+            let path = path.as_os_str();
+            if path.is_empty() || path.as_bytes().contains(&0) {
+                return Err("bind: a Unix socket has no name, or a NUL in it".into());
+            }
+            if self.front == Front::TinyHttp {
+                return Err(NO_UNIX.into());
+            }
+        }
+        if self.unix_mode > 0o777 {
+            return Err(format!("unix-mode: {:o} is not within 0 to 777", self.unix_mode));
+        }
         for (name, value, least, most, or) in [
             ("workers", self.workers, 1, limits::WORKERS_MAX, ""),
             ("buffer-size", self.buffer_size, least, limits::BUFFER_SIZE_MAX, ""),
@@ -214,6 +263,7 @@ impl Config {
             ("idle-timeout", self.idle_timeout, second),
             ("stall-timeout", self.stall_timeout, second / 1000),
             ("drain", self.drain, Duration::ZERO),
+            ("drain-wait", self.drain_wait, Duration::ZERO),
         ] {
             if !(least..=day).contains(&timeout) {
                 return Err(format!("{name}: {timeout:?} is not within {least:?} to a day"));
@@ -251,6 +301,11 @@ mod tests {
             ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),
             ("stall", Config { stall_timeout: Duration::ZERO, ..Config::default() }),
             ("drain", Config { drain: Duration::MAX, ..Config::default() }),
+            ("drain-wait", Config { drain_wait: Duration::MAX, ..Config::default() }),
+            ("unix-mode", Config { unix_mode: 0o1000, ..Config::default() }),
+            ("name", Config { bind: vec![Listen::Unix("".into())], ..Config::default() }),
+            ("NUL", Config { bind: vec![Listen::Unix("a\0b".into())], ..Config::default() }),
+            ("direct", Config { bind: vec![Listen::Unix("a".into())], front: Front::TinyHttp, ..Config::default() }),
         ] {
             assert!(config.validate().is_err_and(|reason| reason.contains(name)), "{name}");
         }

@@ -48,7 +48,7 @@ impl Downloads {
             state.left -= 1;
             log::info!("a download is complete: {target:?}; {} to go", state.left);
             if state.left == 0 {
-                self.stop.set();
+                self.stop.begin();
             }
         }
     }

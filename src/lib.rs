@@ -45,6 +45,8 @@ mod send;
 
 mod stop;
 
+mod listen;
+
 mod downloads;
 
 #[allow(dead_code, reason = "what is on its way is shown soon")]
@@ -66,7 +68,7 @@ pub mod parts;
 
 pub use answer::Site;
 pub use auth::Auth;
-pub use config::{Config, Front, LogFormat};
+pub use config::{Config, Front, Listen, LogFormat};
 pub use http::request::Request;
 pub use network::Network;
 pub use rules::{Coding, Rules, Symlinks};

@@ -55,8 +55,14 @@ pub const RATE_LEAST: u64 = KIB as u64;
 /// How long the beginning of an answer waits for the rate that all share. Who would wait longer is asked to come again (503):
 /// sooner than that few will have given up.
 pub const PACED_WAIT: Duration = Duration::from_secs(5);
-/// How long a stop waits for the transfers in flight.
-pub const DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for the transfers in flight: as long as a client may stand still, and what supervisors wait for.
+pub const DRAIN: Duration = Duration::from_secs(30);
+/// How long a stop goes on accepting after nobody comes any more, for those whose connection is half established.
+pub const LAST_CALL: Duration = Duration::from_millis(100);
+/// The same where all clients are on this machine: as long as a processor that has much to do may take for a packet.
+pub const LAST_CALL_NEAR: Duration = Duration::from_millis(20);
+/// The permissions of a Unix socket: for its owner and its group, to which the proxy before it has to belong.
+pub const UNIX_MODE: u32 = 0o660;
 
 /// Bytes of the head of a request: the request line and all fields. A longer one is answered 431 or 414.
 pub const HEAD: usize = 16 * KIB;

@@ -1,6 +1,7 @@
 //! The program: the command line becomes a server, a signal its end.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 use brooklet::cli::{self, Call};
@@ -42,13 +43,14 @@ fn keep_little() {
 fn keep_little() {}
 
 fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
-    // What a name may hold: a line stays one.
-    let root: String = config.root.display().to_string().replace(char::is_control, "\u{fffd}");
+    let root = line(&config.root);
     // Before anything is said, so that who reads the first line may send a signal at once.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
     let server = Server::bind(config)?;
-    for address in server.addresses() {
-        say(&format!("Serving {root} at http://{address}"));
+    let addresses = server.addresses().iter().map(|address| format!("http://{address}"));
+    let paths = server.unix_sockets().iter().map(|path| format!("unix:{}", line(path)));
+    for place in addresses.chain(paths) {
+        say(&format!("Serving {root} at {place}"));
     }
     let handle = server.handle();
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -66,6 +68,11 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         }
     })?;
     Ok(server.run()?)
+}
+
+/// What a name may hold: a line stays one.
+fn line(path: &Path) -> String {
+    path.display().to_string().replace(char::is_control, "\u{fffd}")
 }
 
 /// Prints a line; that nobody reads it is no reason to stop.

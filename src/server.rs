@@ -2,24 +2,25 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use crate::access_log::AccessLog;
 use crate::answer::Site;
 use crate::auth::Auth;
 use crate::budget::Plan;
-use crate::config::{Config, Front};
+use crate::config::{Config, Front, Listen, NO_UNIX};
 use crate::downloads::Downloads;
 use crate::front;
 use crate::http::target::is_hidden;
-use crate::limits;
+use crate::listen::{Listener, Place};
 use crate::stop::Stop;
 use crate::traffic::{Exchange, Traffic};
 
@@ -44,8 +45,9 @@ pub struct Server {
     config: Config,
     plan: Plan,
     site: Site,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
+    unix_sockets: Vec<PathBuf>,
     stop: Arc<Stop>,
     traffic: Traffic,
     log: Option<Arc<AccessLog>>,
@@ -59,9 +61,16 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Makes [`Server::run`] stop accepting, finish the transfers in flight and return. Returns at once.
+    /// Makes [`Server::run`] stop accepting, after [`Config::drain_wait`], finish the transfers in flight and return. Returns at
+    /// once.
     pub fn stop(&self) {
-        self.stop.set();
+        self.stop.begin();
+    }
+
+    /// How often the server has looked after itself and found that it can answer. While it runs that becomes more at least each
+    /// second; if it does not, all workers are held up by a disk, or something is wrong with the server.
+    pub fn looks(&self) -> u64 {
+        self.stop.looks()
     }
 
     /// Has [`Config::access_log`] opened anew, as somebody has renamed the file, when the lines of all requests that have ended so
@@ -91,6 +100,10 @@ pub enum Error {
     AccessLog(String),
     /// An address cannot be listened at.
     Bind(SocketAddr, io::Error),
+    /// A Unix socket cannot be listened at.
+    BindUnix(PathBuf, io::Error),
+    /// The socket of this number, from 0 on, that was handed over cannot be listened at.
+    Listener(usize, io::Error),
 }
 
 impl fmt::Display for Error {
@@ -99,6 +112,10 @@ impl fmt::Display for Error {
             Self::Config(reason) | Self::Auth(reason) | Self::AccessLog(reason) => f.write_str(reason),
             Self::Root(path, error) => write!(f, "cannot serve {}: {error}", path.display()),
             Self::Bind(address, error) => write!(f, "cannot listen at {address}: {error}"),
+            Self::BindUnix(path, error) => write!(f, "cannot listen at unix:{}: {error}", path.display()),
+            Self::Listener(number, error) => {
+                write!(f, "cannot listen at socket {number} of those handed over: {error}")
+            }
         }
     }
 }
@@ -107,7 +124,9 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Config(_) | Self::Auth(_) | Self::AccessLog(_) => None,
-            Self::Root(_, error) | Self::Bind(_, error) => Some(error),
+            Self::Root(_, error) | Self::Bind(_, error) | Self::BindUnix(_, error) | Self::Listener(_, error) => {
+                Some(error)
+            }
         }
     }
 }
@@ -119,44 +138,77 @@ impl Server {
     /// # Errors
     /// The first thing that stands against it.
     pub fn bind(config: Config) -> Result<Self, Error> {
-        config.validate().map_err(Error::Config)?;
-        let plan = config.plan().map_err(Error::Config)?;
-        // How a budget is spent is to be known; what there is without one, to those who ask.
-        let level = if config.memory.is_some() { log::Level::Info } else { log::Level::Debug };
-        log::log!(level, "memory: {plan}");
-        let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
-        let site = site.with_cache(plan.cache).with_rules(config.rules.clone()).with_walks(plan.workers / 2);
-        let site = site.with_room(plan.listings, plan.archives());
-        // What is wrong in them is said now, not when somebody comes.
-        let _ = site.site_rules(SystemTime::now());
-        let site = match &config.auth {
-            Some(path) => site.with_auth(Arc::new(users(path, &config).map_err(Error::Auth)?)),
-            None => site,
+        let opened = open(&config)?;
+        // `::` takes IPv4 as well, unless that has an address of its own.
+        let only_v6 = config.bind.iter().any(|place| matches!(place, Listen::Ip(ip) if ip.is_ipv4()));
+        let prepare = |socket: &Socket| prepare(socket, &config, &opened.plan);
+        let listen = |place: &Listen| match place {
+            Listen::Ip(ip) => {
+                let address = SocketAddr::new(*ip, config.port);
+                let listener = Listener::at_address(address, only_v6, config.reuse_port, prepare);
+                listener.map_err(|error| Error::Bind(address, error))
+            }
+            Listen::Unix(path) => Listener::at_path(path, config.unix_mode, config.reuse_port, prepare)
+                .map_err(|error| Error::BindUnix(path.clone(), error)),
         };
-        let log = match &config.access_log {
-            Some(path) => Some(Arc::new(access_log(path, &config).map_err(Error::AccessLog)?)),
-            None => None,
+        let listeners = config.bind.iter().map(listen).collect::<Result<_, _>>()?;
+        Ok(Self::new(config, opened, listeners))
+    }
+
+    /// Opens the folder and serves at sockets that listen already, such as a supervisor hands over or another process. They
+    /// may be shared: this server never shuts them, it only accepts no more when it stops, and leaves those who
+    /// wait to be accepted to the others. [`Config::bind`] and [`Config::port`] do not matter.
+    ///
+    /// A [`TcpListener`](std::net::TcpListener) and a [`UnixListener`](std::os::unix::net::UnixListener) are `into()` what is
+    /// wanted. Their options are set as the front needs them, for whoever shares them, too.
+    ///
+    /// # Errors
+    /// The first thing that stands against it, such as a socket that does not listen.
+    pub fn from_listeners(config: Config, sockets: Vec<OwnedFd>) -> Result<Self, Error> {
+        if sockets.is_empty() {
+            return Err(Error::Config("bind: there is no socket to listen at".into()));
+        }
+        let opened = open(&config)?;
+        let take = |(number, socket)| {
+            let listener = Listener::handed_over(socket).and_then(|listener| {
+                match (config.front, listener.place()) {
+                    (Front::TinyHttp, Place::Unix(_)) => return Err(io::Error::other(NO_UNIX)),
+                    _ => prepare(listener.socket(), &config, &opened.plan)?,
+                }
+                Ok(listener)
+            });
+            listener.map_err(|error| Error::Listener(number, error))
         };
+        let listeners = sockets.into_iter().enumerate().map(take).collect::<Result<_, _>>()?;
+        Ok(Self::new(config, opened, listeners))
+    }
+
+    fn new(config: Config, opened: Opened, listeners: Vec<Listener>) -> Self {
+        let (mut addresses, mut unix_sockets) = (Vec::new(), Vec::new());
+        for listener in &listeners {
+            match listener.place() {
+                Place::Ip(address) => addresses.push(*address),
+                Place::Unix(path) => unix_sockets.push(path.clone()),
+            }
+        }
+        let stop = Arc::new(Stop::new(config.drain_wait));
+        let Opened { plan, site, log } = opened;
         let mut traffic = Traffic::default();
         if let Some(log) = log.clone() {
             traffic.observe(Box::new(move |exchange| log.take(exchange)));
         }
-        // `::` takes IPv4 as well, unless that has an address of its own.
-        let only_v6 = config.bind.iter().any(IpAddr::is_ipv4);
-        let (mut listeners, mut addresses) = (Vec::new(), Vec::new());
-        for ip in &config.bind {
-            let wanted = SocketAddr::new(*ip, config.port);
-            let failed = |error| Error::Bind(wanted, error);
-            let listener = listen(wanted, only_v6, &config, &plan).map_err(failed)?;
-            addresses.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
-        }
-        Ok(Self { config, plan, site, listeners, addresses, stop: Arc::default(), traffic, log })
+        Self { config, plan, site, listeners, addresses, unix_sockets, stop, traffic, log }
     }
 
     /// The addresses that are listened at, with their real ports, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// The Unix sockets that are listened at, in the order of the configuration. One whose name is not in the file system begins
+    /// with `@`.
+    pub fn unix_sockets(&self) -> &[PathBuf] {
+        &self.unix_sockets
     }
 
     /// What stops this server.
@@ -171,8 +223,8 @@ impl Server {
         self
     }
 
-    /// Serves until [`Handle::stop`], or until there were as many downloads as [`Config::once`] says. Then nothing is accepted any more, and the transfers in flight are finished, as long as
-    /// [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
+    /// Serves until [`Handle::stop`], or until there were as many downloads as [`Config::once`] says, and then as long as [`Config::drain_wait`] lasts. Who has connected by then is answered,
+    /// nobody else is accepted any more, and the transfers in flight are finished, as long as [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
     ///
     /// # Errors
     /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
@@ -239,18 +291,40 @@ fn is_served(path: &Path, config: &Config) -> bool {
     file.strip_prefix(root).is_ok_and(|beneath| config.rules.hidden || !hidden(beneath))
 }
 
-fn listen(address: SocketAddr, only_v6: bool, config: &Config, plan: &Plan) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart need not wait for the connections of before to be forgotten.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(only_v6)?;
-    }
+/// What a server has before it listens.
+struct Opened {
+    plan: Plan,
+    site: Site,
+    log: Option<Arc<AccessLog>>,
+}
+
+/// Opens what is to be served, and what is to be written.
+fn open(config: &Config) -> Result<Opened, Error> {
+    config.validate().map_err(Error::Config)?;
+    let plan = config.plan().map_err(Error::Config)?;
+    // How a budget is spent is to be known; what there is without one, to those who ask.
+    let level = if config.memory.is_some() { log::Level::Info } else { log::Level::Debug };
+    log::log!(level, "memory: {plan}");
+    let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
+    let site = site.with_cache(plan.cache).with_rules(config.rules.clone()).with_walks(plan.workers / 2);
+    let site = site.with_room(plan.listings, plan.archives());
+    // What is wrong in them is said now, not when somebody comes.
+    let _ = site.site_rules(SystemTime::now());
+    let site = match &config.auth {
+        Some(path) => site.with_auth(Arc::new(users(path, config).map_err(Error::Auth)?)),
+        None => site,
+    };
+    let log = match &config.access_log {
+        Some(path) => Some(Arc::new(access_log(path, config).map_err(Error::AccessLog)?)),
+        None => None,
+    };
+    Ok(Opened { plan, site, log })
+}
+
+/// Sets the options of a socket that connections inherit.
+fn prepare(socket: &Socket, config: &Config, plan: &Plan) -> io::Result<()> {
     match config.front {
-        Front::Direct => front::direct::prepare(&socket, plan)?,
-        Front::TinyHttp => front::tiny::prepare(&socket, config)?,
+        Front::Direct => front::direct::prepare(socket, plan),
+        Front::TinyHttp => front::tiny::prepare(socket, config),
     }
-    socket.bind(&address.into())?;
-    socket.listen(limits::BACKLOG)?;
-    Ok(socket.into())
 }

@@ -19,7 +19,7 @@ pub struct Request<'a> {
     pub target: &'a str,
     /// The version as (major, minor).
     pub version: (u8, u8),
-    /// The address of the client, or of the proxy before it. Where it is not known, nobody is who may come from some networks
+    /// The address of the client, or of the proxy before it. Over a Unix socket there is none. Where it is not known, nobody is who may come from some networks
     /// alone, and all are one client who is wrong with a password.
     pub client: Option<IpAddr>,
     /// `Host`

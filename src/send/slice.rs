@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use rustix::io::Errno;
@@ -24,10 +24,10 @@ const QUIET: SendFlags = SendFlags::NOSIGNAL;
 const QUIET: SendFlags = SendFlags::empty();
 
 /// Sends as many of the bytes as the socket takes; `more` says that others follow. Returns how many, none if the socket is full.
-pub(crate) fn bytes(socket: &TcpStream, bytes: &[u8], more: bool) -> Result<Option<usize>, Failure> {
+pub(crate) fn bytes(socket: impl AsFd, bytes: &[u8], more: bool) -> Result<Option<usize>, Failure> {
     let flags = if more { QUIET | MORE } else { QUIET };
     loop {
-        match rustix::net::send(socket, bytes, flags) {
+        match rustix::net::send(&socket, bytes, flags) {
             Ok(count) => return Ok(Some(count)),
             Err(Errno::AGAIN) => return Ok(None),
             Err(Errno::INTR) => {}
@@ -43,7 +43,7 @@ pub(crate) fn bytes(socket: &TcpStream, bytes: &[u8], more: bool) -> Result<Opti
 /// # Errors
 /// [`Failure::Source`] if the file cannot be read, or has no bytes there.
 pub(crate) fn slice(
-    socket: &TcpStream,
+    socket: impl AsFd,
     file: &File,
     offset: u64,
     count: usize,
@@ -52,7 +52,7 @@ pub(crate) fn slice(
 ) -> Result<Option<usize>, Failure> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if by_kernel {
-        if let Some(sent) = in_kernel(socket, file, offset, count) {
+        if let Some(sent) = in_kernel(&socket, file, offset, count) {
             return sent;
         }
     }
@@ -63,9 +63,9 @@ pub(crate) fn slice(
 
 /// By `sendfile(2)`; none if the file system cannot.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn in_kernel(socket: &TcpStream, file: &File, mut offset: u64, count: usize) -> Option<Result<Option<usize>, Failure>> {
+fn in_kernel(socket: impl AsFd, file: &File, mut offset: u64, count: usize) -> Option<Result<Option<usize>, Failure>> {
     loop {
-        return Some(match rustix::fs::sendfile(socket, file, Some(&mut offset), count) {
+        return Some(match rustix::fs::sendfile(&socket, file, Some(&mut offset), count) {
             Ok(0) => Err(Failure::Source(shortened())),
             Ok(count) => Ok(Some(count)),
             Err(Errno::AGAIN) => Ok(None),
@@ -79,7 +79,7 @@ fn in_kernel(socket: &TcpStream, file: &File, mut offset: u64, count: usize) -> 
 
 /// Through the buffer. What the socket does not take is read again next time: nothing is kept.
 fn copied(
-    socket: &TcpStream,
+    socket: impl AsFd,
     file: &File,
     offset: u64,
     count: usize,
@@ -103,7 +103,7 @@ fn copied(
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
 
     #[test]
     fn a_copy_resumes_where_the_socket_was_full() {

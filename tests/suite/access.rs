@@ -1,6 +1,6 @@
 //! Who is answered: by where a client comes from, and by name and password, on every front.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -208,7 +208,7 @@ fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
     for front in fronts() {
         for (allow, status) in [("127.0.0.1", 200), ("::1", 403), ("::/0", 403)] {
             let rules = Rules { allow: networks(allow), ..Rules::default() };
-            let bind = vec!["::".parse().unwrap()];
+            let bind = vec![Ipv6Addr::UNSPECIFIED.into()];
             let serving = Serving::with(Config { bind, rules, ..Serving::config(front, &folder) });
             let address = (Ipv4Addr::LOCALHOST, serving.address.port()).into();
             assert_eq!(Client::connect(address).exchange(request("GET", "/small", &[])).status, status, "{allow}");

@@ -2,6 +2,9 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -65,6 +68,23 @@ impl Client {
         Self::try_connect(address, |socket| socket.bind(&source.into())).expect("the server accepts")
     }
 
+    /// A client of a Unix socket. What is done with its stream works for any socket.
+    pub(crate) fn at_path(path: &Path) -> Self {
+        Self::try_at_path(path).expect("the server accepts")
+    }
+
+    pub(crate) fn try_at_path(path: &Path) -> io::Result<Self> {
+        let stream = TcpStream::from(OwnedFd::from(UnixStream::connect(path)?));
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { stream, waiting: Vec::new() })
+    }
+
+    /// For who expects that it may fail.
+    pub(crate) fn try_connect_to(address: SocketAddr) -> io::Result<Self> {
+        Self::try_connect(address, |_| Ok(()))
+    }
+
     fn try_connect(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         prepare(&socket)?;
@@ -105,6 +125,12 @@ impl Client {
     /// Ends the connection without a farewell: the server sees a reset.
     pub(crate) fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("the connection stands");
+    }
+
+    /// The same for who expects that it may fail.
+    pub(crate) fn try_exchange(&mut self, request: impl AsRef<[u8]>) -> io::Result<Response> {
+        self.try_send(request)?;
+        self.try_receive("GET")
     }
 
     /// Sends a request and reads the answer to it.

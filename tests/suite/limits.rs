@@ -1,10 +1,10 @@
 //! Bounds of the direct front that a client may meet: connections, time, the rate of a transfer, workers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use brooklet::{Config, Front, Server};
+use brooklet::{Config, Front, Listen, Server};
 
 use crate::client::{Client, get, request};
 use crate::program::within_reason;
@@ -121,7 +121,7 @@ fn where_all_are_busy_a_newcomer_is_asked_to_come_again() {
 #[test]
 fn one_client_has_its_share_of_connections_and_no_more() {
     let folder = site();
-    let mut bind = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
+    let mut bind = vec![Listen::from(Ipv4Addr::LOCALHOST)];
     match TcpListener::bind("[::1]:0") {
         Ok(_) => bind.push(Ipv6Addr::LOCALHOST.into()),
         Err(error) => eprintln!("skipped: there is no IPv6 here ({error})"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::Socket;
 
-use super::connection::{Connection, Next, Spare};
+use super::connection::{Connection, Next, Peer, Spare};
 use super::poller::{Interest, Poller};
 use super::{LISTENER, Worker};
 use crate::budget::Plan;
 use crate::limits;
+use crate::listen::Listener;
 use crate::network;
 
 /// Connections that are accepted in one turn, and have their first turn in it.
@@ -27,7 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The listening sockets and the count of who is inside.
 pub(super) struct Door {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     most: usize,
     inside: AtomicUsize,
     /// Connections of one client at most; 0: any number.
@@ -35,6 +37,8 @@ pub(super) struct Door {
     clients: Mutex<HashMap<IpAddr, usize>>,
     /// Nothing is accepted for want of descriptors or memory, and that was said.
     paused: AtomicBool,
+    /// Nobody is accepted any more.
+    shut: AtomicBool,
 }
 
 /// How many connections there may be: as many as the configuration says, if there are two descriptors for each (the socket and
@@ -66,7 +70,7 @@ pub(super) fn room(plan: &Plan, listeners: usize) -> usize {
 }
 
 impl Door {
-    pub(super) fn new(listeners: Vec<TcpListener>, most: usize, most_of_one: usize) -> Self {
+    pub(super) fn new(listeners: Vec<Listener>, most: usize, most_of_one: usize) -> Self {
         Self {
             listeners,
             most,
@@ -74,13 +78,14 @@ impl Door {
             most_of_one,
             clients: Mutex::default(),
             paused: AtomicBool::new(false),
+            shut: AtomicBool::new(false),
         }
     }
 
     /// Begins to accept.
     pub(super) fn open(&self, poller: &Poller) -> io::Result<()> {
         for (number, listener) in self.listeners.iter().enumerate() {
-            poller.add(listener, LISTENER + number as u64, Interest::Read)?;
+            poller.add(listener.socket(), LISTENER + number as u64, Interest::Read)?;
         }
         Ok(())
     }
@@ -94,21 +99,31 @@ impl Door {
     pub(super) fn rearm(&self, poller: &Poller, number: usize) {
         let Some(listener) = self.listeners.get(number) else { return };
         // If it fails, whoever watches tries again.
-        let _ = poller.rearm(listener, LISTENER + number as u64, Interest::Read);
+        let _ = poller.rearm(listener.socket(), LISTENER + number as u64, Interest::Read);
+    }
+
+    /// Lets nobody come any more; who has come already is still accepted. Returns how long somebody may be half way.
+    pub(super) fn turn_away(&self) -> Duration {
+        self.listeners.iter().map(Listener::turn_away).max().unwrap_or_default()
+    }
+
+    /// Whether somebody waits to be accepted, whom nobody else will accept.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.listeners.iter().any(|listener| !listener.is_handed_over() && listener.is_pending())
     }
 
     /// Accepts nobody any more.
     pub(super) fn close(&self, poller: &Poller) {
+        self.shut.store(true, Ordering::Release);
         for listener in &self.listeners {
-            poller.remove(listener);
-            // Not every system can; then the socket is closed with the server.
-            let _ = socket2::SockRef::from(listener).shutdown(Shutdown::Both);
+            poller.remove(listener.socket());
+            listener.shut();
         }
     }
 
-    /// Counts a client in, unless there are too many from where it comes.
-    fn enter(&self, client: IpAddr) -> bool {
-        if self.most_of_one > 0 {
+    /// Counts a client in, unless there are too many from where it comes. Over a Unix socket everybody comes from nowhere.
+    fn enter(&self, client: Peer) -> bool {
+        if let Some(client) = client.ip().filter(|_| self.most_of_one > 0) {
             let mut clients = self.clients();
             let count = clients.entry(network::of_client(client)).or_default();
             if *count >= self.most_of_one {
@@ -121,10 +136,10 @@ impl Door {
     }
 
     /// Counts a client out, if it counts.
-    pub(super) fn leave(&self, client: Option<IpAddr>) {
+    pub(super) fn leave(&self, client: Option<Peer>) {
         let Some(client) = client else { return };
         self.inside.fetch_sub(1, Ordering::Relaxed);
-        if self.most_of_one > 0 {
+        if let Some(client) = client.ip().filter(|_| self.most_of_one > 0) {
             let (client, mut clients) = (network::of_client(client), self.clients());
             let left = clients.get_mut(&client).map(|count| {
                 *count -= 1;
@@ -165,6 +180,9 @@ impl Worker {
     pub(super) fn accept(&mut self, number: usize) {
         let shared = Arc::clone(&self.shared);
         let Some(listener) = shared.door.listeners.get(number) else { return };
+        if shared.door.shut.load(Ordering::Acquire) {
+            return;
+        }
         let mut backlog = Backlog::More;
         // No more tries than that, too: an error may last.
         for _ in 0..ACCEPTS {
@@ -196,22 +214,27 @@ impl Worker {
             }
         }
         match backlog {
-            // After a stop it would report its end for ever.
-            _ if shared.stop.is_set() => {}
+            // After its end it would report that for ever.
+            _ if shared.door.shut.load(Ordering::Acquire) => {}
             Backlog::More => shared.door.rearm(&shared.poller, number),
             // If it fails, whoever watches tries again.
-            Backlog::Empty => drop(shared.poller.arm(listener, LISTENER + number as u64, Interest::Read)),
+            Backlog::Empty => drop(shared.poller.arm(listener.socket(), LISTENER + number as u64, Interest::Read)),
             Backlog::Blocked => {}
         }
     }
 
-    fn admit(&mut self, (socket, peer): (TcpStream, SocketAddr)) {
+    fn admit(&mut self, (socket, address): (Socket, Option<SocketAddr>)) {
         let shared = Arc::clone(&self.shared);
         let door = &shared.door;
+        let peer = Peer(address);
+        if address.is_none() && shared.plan.send_buffer > 0 {
+            // These do not inherit it. With the system's own choice it can be served as well.
+            let _ = socket.set_send_buffer_size(super::send_buffer(&shared.plan));
+        }
         // Nobody makes room for who has had its share.
-        let mut counted = door.enter(peer.ip());
+        let mut counted = door.enter(peer);
         if counted && door.is_over_full() && !self.make_room(Spare::Idle) {
-            door.leave(Some(peer.ip()));
+            door.leave(Some(peer));
             counted = false;
         }
         if !counted && shared.connections.count().saturating_sub(door.inside()) >= limits::REFUSALS {
@@ -289,25 +312,23 @@ impl Worker {
     }
 }
 
-/// Accepts one connection, which does not block.
+/// Accepts one connection, which does not block. One over a Unix socket comes from no address.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+fn accept(listener: &Listener) -> io::Result<(Socket, Option<SocketAddr>)> {
     use rustix::net::{SocketFlags, acceptfrom_with};
     let (socket, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
-    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
-    // A socket of ours has no other kind of address.
-    let peer = peer.unwrap_or(SocketAddr::new(std::net::Ipv6Addr::UNSPECIFIED.into(), 0));
-    Ok((socket.into(), peer))
+    Ok((socket.into(), peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
 }
 
-/// Accepts one connection, which does not block.
+/// Accepts one connection, which does not block. One over a Unix socket comes from no address.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (socket, peer) = listener.accept()?;
+fn accept(listener: &Listener) -> io::Result<(Socket, Option<SocketAddr>)> {
+    let (socket, peer) = listener.socket().accept()?;
+    let peer = peer.as_socket();
     socket.set_nonblocking(true)?;
-    socket.set_nodelay(true)?;
-    #[cfg(target_vendor = "apple")]
-    socket2::SockRef::from(&socket).set_nosigpipe(true)?;
+    if peer.is_some() {
+        socket.set_tcp_nodelay(true)?;
+    }
     Ok((socket, peer))
 }
 
@@ -318,12 +339,14 @@ mod tests {
     #[test]
     fn who_leaves_makes_room_for_another_from_there() {
         let door = Door::new(Vec::new(), 10, 2);
-        let (one, other): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let [one, other] = ["192.0.2.1:1", "192.0.2.2:1"].map(|address| Peer(Some(address.parse().unwrap())));
         assert_eq!([door.enter(one), door.enter(one), door.enter(one), door.enter(other)], [true, true, false, true]);
         door.leave(None);
         assert!(!door.enter(one));
         door.leave(Some(one));
         assert!(door.enter(one));
+        assert!((0..5).all(|_| door.enter(Peer(None))), "who has no address is none of those");
+        (0..5).for_each(|_| door.leave(Some(Peer(None))));
         [one, one, other].iter().for_each(|client| door.leave(Some(*client)));
         assert!(door.clients().is_empty() && door.inside.load(Ordering::Relaxed) == 0);
     }

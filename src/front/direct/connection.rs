@@ -1,11 +1,12 @@
 //! One connection as plain data, and what a worker does with it in its turn: as much as goes without waiting.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
+use socket2::Socket;
 use tiny_http::Method;
 
 use super::Worker;
@@ -41,8 +42,8 @@ const KERNELS: u64 = 16 << 10;
 
 /// A client that is connected.
 pub(super) struct Connection {
-    socket: TcpStream,
-    peer: SocketAddr,
+    socket: Socket,
+    peer: Peer,
     /// Whether it counts among those that there may be.
     counted: bool,
     state: State,
@@ -67,6 +68,16 @@ pub(super) struct Connection {
     /// The last request, if somebody is to be told of its end, which is not certain yet, and [`Connection::sent`] where the body of
     /// its answer begins.
     ticket: Option<(Box<Ticket>, u64)>,
+}
+
+/// Where a connection comes from: over a Unix socket from no address.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) Option<SocketAddr>);
+
+impl Peer {
+    pub(super) fn ip(self) -> Option<IpAddr> {
+        self.0.map(|address| address.ip())
+    }
 }
 
 /// What a connection waits for.
@@ -138,7 +149,7 @@ const YIELD: Step = Err(Next::Yield);
 const CLOSE: Step = Err(Next::Close);
 
 impl Connection {
-    pub(super) fn new(socket: TcpStream, peer: SocketAddr, counted: bool, now: Instant) -> Self {
+    pub(super) fn new(socket: Socket, peer: Peer, counted: bool, now: Instant) -> Self {
         Self {
             socket,
             peer,
@@ -157,13 +168,13 @@ impl Connection {
         }
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
 
-    /// The client that it counts for, if it counts.
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        self.counted.then_some(self.peer.ip())
+    /// Where it comes from, if it counts.
+    pub(super) fn client(&self) -> Option<Peer> {
+        self.counted.then_some(self.peer)
     }
 
     /// Bytes that it holds of requests.
@@ -289,7 +300,7 @@ impl Connection {
             if look {
                 match head::parse(input.rest()) {
                     Parsed::Whole(mut head, used) => {
-                        head.request.client = Some(self.peer.ip());
+                        head.request.client = self.peer.ip();
                         self.partial = false;
                         if !self.may_begin(worker)? {
                             return self.reject(worker, input.rest(), 503);
@@ -343,7 +354,7 @@ impl Connection {
         let awaited = passing.is_some() && head.expect != Expect::Nothing;
         let interim = awaited && answer.status.0 < 400;
         let lasts =
-            head.persistent && !too_long && !ends_with_it && (interim || !awaited) && !worker.shared.stop.is_set();
+            head.persistent && !too_long && !ends_with_it && (interim || !awaited) && !worker.shared.stop.is_draining();
         let then = match lasts {
             true => Then::Next(passing),
             false if passing.is_some() || more => Then::Linger,
@@ -354,7 +365,7 @@ impl Connection {
             false => Some("close"),
         };
         let ticket =
-            worker.shared.traffic.begin(request, head.method, Some(self.peer), &answer, Some(&worker.shared.site), now);
+            worker.shared.traffic.begin(request, head.method, self.peer.0, &answer, Some(&worker.shared.site), now);
         worker.output.clear();
         if interim {
             worker.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -374,7 +385,7 @@ impl Connection {
         let request = Request::new(method, "");
         let answer = Answer::error(status, &request);
         let now = SystemTime::now();
-        let ticket = worker.shared.traffic.begin(&request, "", Some(self.peer), &answer, None, now);
+        let ticket = worker.shared.traffic.begin(&request, "", self.peer.0, &answer, None, now);
         self.refuse_with(worker, answer, now, ticket)
     }
 
@@ -476,7 +487,7 @@ impl Connection {
         let unsized_body = matches!(&self.state, State::Sending(sending) if sending.left.is_none());
         if outcome.is_err() && unsized_body {
             // Where the end of the connection is that of the body, an end too early must not look like it.
-            let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+            let _ = self.socket.set_linger(Some(Duration::ZERO));
         }
         self.end(worker, then, outcome)
     }
@@ -615,7 +626,7 @@ impl Connection {
     fn cut(&mut self, worker: &Worker) -> Next {
         self.tell_end(&worker.shared.traffic, Outcome::TooSlow);
         // What lies in the socket's buffer is dropped at once: the client would not take it.
-        let _ = socket2::SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
+        let _ = self.socket.set_linger(Some(Duration::ZERO));
         Next::Close
     }
 
@@ -648,9 +659,12 @@ impl Connection {
         }
     }
 
-    /// Lets a connection that waits for a request go on to its end: what has come already is still answered.
+    /// Lets a connection that waits for a request go on to its end: what has come already is still answered. Who has just come
+    /// has a moment to ask, and who has begun to ask the time that it has anyway.
     pub(super) fn hang_up(&self) {
-        if matches!(self.state, State::Head) {
+        let settled = self.sent > 0 || self.since.elapsed() >= GRACE;
+        let silent = self.held.is_empty() && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0));
+        if matches!(self.state, State::Head) && settled && silent {
             // It fails for who has gone already.
             let _ = self.socket.shutdown(Shutdown::Read);
         }
@@ -661,7 +675,7 @@ impl Sending {
     /// Sends some bytes: how many, none if the socket is full.
     fn some(
         &mut self,
-        socket: &TcpStream,
+        socket: &Socket,
         most: u64,
         buffer: &mut Vec<u8>,
         by_kernel: bool,

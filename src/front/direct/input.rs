@@ -1,6 +1,6 @@
 //! What a client has sent: from its socket into the buffer of a worker, where it stays until it is used.
 
-use std::net::TcpStream;
+use std::os::fd::AsFd;
 
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
@@ -35,7 +35,7 @@ impl Input {
 
     /// Reads what has come: nothing at its end. What does not fill the room is all that there is
     /// for now, unless an event has said otherwise.
-    pub(super) fn receive(&mut self, socket: &TcpStream, unread: &mut bool) -> Result<&[u8], Errno> {
+    pub(super) fn receive(&mut self, socket: impl AsFd, unread: &mut bool) -> Result<&[u8], Errno> {
         if self.begin == self.end {
             (self.begin, self.end) = (0, 0);
         } else if self.end == self.buffer.len() {
@@ -51,9 +51,9 @@ impl Input {
     }
 }
 
-pub(super) fn receive(socket: &TcpStream, buffer: &mut [u8]) -> Result<usize, Errno> {
+pub(super) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     loop {
-        match rustix::net::recv(socket, &mut *buffer, RecvFlags::empty()) {
+        match rustix::net::recv(&socket, &mut *buffer, RecvFlags::empty()) {
             Ok((count, _)) => return Ok(count),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

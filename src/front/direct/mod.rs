@@ -30,7 +30,6 @@ mod seats;
 mod table;
 
 use std::io;
-use std::net::TcpListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -44,6 +43,7 @@ use crate::config::Config;
 use crate::front::{TIDY, pool};
 use crate::http::date::Clock;
 use crate::limits;
+use crate::listen::{Listener, is_unix};
 use crate::send::pace::Pace;
 use crate::stop::Stop;
 use crate::traffic::{Outcome, Traffic};
@@ -101,21 +101,26 @@ pub(crate) fn is_head(bytes: &[u8]) -> bool {
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
 pub(crate) fn prepare(socket: &Socket, plan: &Plan) -> io::Result<()> {
-    // What is sent is whole: there is nothing to wait for.
-    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
-    if plan.send_buffer > 0 {
-        // Linux takes twice as much, for what it needs beside the bytes (socket(7)).
-        let bytes = if cfg!(target_os = "linux") { plan.send_buffer / 2 } else { plan.send_buffer };
-        socket.set_send_buffer_size(bytes)?;
+    if !is_unix(socket)? {
+        // What is sent is whole: there is nothing to wait for.
+        socket.set_tcp_nodelay(true)?;
+        if plan.send_buffer > 0 {
+            socket.set_send_buffer_size(send_buffer(plan))?;
+        }
     }
     Ok(())
+}
+
+/// What the system is to be told, which on Linux takes twice as much, for what it needs beside the bytes (`socket(7)`).
+fn send_buffer(plan: &Plan) -> usize {
+    if cfg!(target_os = "linux") { plan.send_buffer / 2 } else { plan.send_buffer }
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(
     site: Site,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     config: Config,
     plan: Plan,
     stop: Arc<Stop>,
@@ -154,15 +159,25 @@ pub(crate) fn run(
     drop(working);
     let mut watcher = Worker::new(&shared);
     watcher.watch();
-    shared.door.close(&shared.poller);
-    let deadline = Instant::now() + shared.config.drain;
-    // Who has just come in counts from its first turn on.
-    let inside = || shared.connections.count().max(shared.door.inside());
-    while inside() > 0 && Instant::now() < deadline {
+    let begun = Instant::now();
+    let deadline = begun + shared.config.drain;
+    let mut pass_time = || {
         watcher.sweep();
         watcher.relieve();
         watcher.ring();
         std::thread::sleep(ENDING);
+    };
+    // Who has connected by then is not told that there is nobody.
+    let last_call = shared.door.turn_away();
+    while Instant::now() < deadline && (shared.door.is_awaited() || begun.elapsed() < last_call) {
+        shared.door.reopen(&shared.poller);
+        pass_time();
+    }
+    shared.door.close(&shared.poller);
+    // Who has just come in counts from its first turn on.
+    let inside = || shared.connections.count().max(shared.door.inside());
+    while inside() > 0 && Instant::now() < deadline {
+        pass_time();
     }
     match inside() {
         0 => log::info!("all transfers are finished"),
@@ -334,6 +349,9 @@ impl Worker {
         let pause = (timeouts.into_iter().min().unwrap_or(limits::DRAIN_TIMEOUT) / 4).max(LOOK);
         let (mut swept, mut tidied) = (Instant::now(), Instant::now());
         loop {
+            if shared.seats.are_free() {
+                shared.stop.mark();
+            }
             let mut wait = if self.relieve() { LOOK } else { pause.saturating_sub(swept.elapsed()) };
             if let Some(next) = self.ring() {
                 wait = wait.min(next);

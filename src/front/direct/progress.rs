@@ -1,7 +1,7 @@
 //! Whether a client still takes what it is sent. What counts is what it has acknowledged, not what the socket's buffer took:
 //! that is megabytes, which a client that has stopped never gets, and which a slow one needs minutes for.
 
-use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 /// What a client has to achieve.
@@ -55,7 +55,7 @@ impl Progress {
 /// way to know.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[allow(unsafe_code)]
-pub(super) fn unacknowledged(socket: &TcpStream) -> Option<u64> {
+pub(super) fn unacknowledged(socket: impl AsFd) -> Option<u64> {
     use rustix::ioctl::{Getter, ioctl};
     /// Has the number of `TIOCOUTQ`.
     const SIOCOUTQ: rustix::ioctl::Opcode = libc::TIOCOUTQ as rustix::ioctl::Opcode;
@@ -66,7 +66,7 @@ pub(super) fn unacknowledged(socket: &TcpStream) -> Option<u64> {
 
 /// There is no way to know.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn unacknowledged(_: &TcpStream) -> Option<u64> {
+pub(super) fn unacknowledged(_: impl AsFd) -> Option<u64> {
     None
 }
 

@@ -147,6 +147,11 @@ impl Seats {
         false
     }
 
+    /// Whether there is a worker that no disk holds up.
+    pub(super) fn are_free(&self) -> bool {
+        self.turns.iter().any(|turn| !turn.held_up.load(Ordering::Relaxed))
+    }
+
     /// Gives a seat to another worker for each that is held up; `left` gets what such a one is at, and what it has not begun.
     /// False if nothing has happened since the last look: then [`begin`](Self::begin) tells when something does.
     pub(super) fn look(&self, left: &mut Vec<u64>) -> bool {
@@ -256,6 +261,20 @@ mod tests {
         assert!(seats.stand());
         assert!(!seats.stand());
         assert_eq!(counts(&seats), (1, 1));
+    }
+
+    #[test]
+    fn where_all_are_held_up_nobody_is_free() {
+        let seats = Seats::new(2);
+        let look = || seats.look(&mut Vec::new());
+        assert!(seats.sit() && seats.are_free());
+        assert!(!seats.begin(0, 0..1) && !seats.begin(1, 0..1));
+        assert!(look() && seats.are_free(), "nobody is held up at the first look");
+        seats.go_on(0);
+        assert!(look() && seats.are_free() && seats.sit());
+        assert!(look() && !seats.are_free());
+        seats.end(1);
+        assert!(seats.are_free());
     }
 
     #[test]

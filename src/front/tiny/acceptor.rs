@@ -3,24 +3,26 @@
 
 use std::fmt::Display;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tiny_http::Server;
 
 use super::Shared;
 use crate::front::TIDY;
+use crate::listen::{Listener, Place};
 use crate::send::copy::Copier;
 
 /// How often tiny_http is looked after.
 const WATCH: Duration = Duration::from_millis(100);
 /// After this time tiny_http has done with a connection that came what it does.
 const SETTLED: Duration = Duration::from_millis(10);
+/// How long tiny_http finds nobody to accept before it ends, in a stop.
+const PAUSE: Duration = Duration::from_millis(5);
 /// The most connections of our own, one after the other, when connections have come.
 const NUDGES: usize = 256;
 /// How long to wait before a new one is tried, so that there are at most so many in a second.
@@ -29,20 +31,23 @@ const RETRY: Duration = Duration::from_millis(500);
 const SPARE: usize = 4;
 
 pub(super) struct Acceptor {
-    listener: TcpListener,
+    listener: Listener,
     server: Mutex<Arc<Server>>,
     /// Where that server lies in memory.
     address: AtomicUsize,
     /// There was a request here since somebody looked.
     active: AtomicBool,
+    /// Nobody is accepted any more.
+    closed: AtomicBool,
 }
 
 impl Acceptor {
     /// Begins to accept.
-    pub(super) fn new(listener: TcpListener) -> io::Result<Self> {
+    pub(super) fn new(listener: Listener) -> io::Result<Self> {
         let server = Arc::new(accept_at(&listener)?);
         let address = AtomicUsize::new(Arc::as_ptr(&server).addr());
-        Ok(Self { listener, server: Mutex::new(server), address, active: AtomicBool::new(false) })
+        let (active, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { listener, server: Mutex::new(server), address, active, closed })
     }
 
     /// The server that accepts now.
@@ -60,18 +65,62 @@ impl Acceptor {
         self.address.load(Ordering::Acquire) == Arc::as_ptr(server).addr()
     }
 
-    /// Ends the listening, so that the accept thread ends; connections stay.
-    pub(super) fn close(&self, shared: &Shared) {
-        // Not every system can; then the socket is closed with the last of its holders.
-        let _ = socket2::SockRef::from(&self.listener).shutdown(Shutdown::Both);
+    /// Whether nobody is accepted any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Ends the listening when nobody waits to be accepted any more, but not later than that moment. Connections stay. Returns
+    /// a server that has accepted the last of them, if there were some.
+    pub(super) fn close(&self, shared: &Shared, latest: Instant) -> Option<Arc<Server>> {
+        // From its next try on, for which a connection of our own wakes it, tiny_http ends where it finds nobody. With several
+        // servers at one port somebody else may be woken.
+        let _ = self.listener.socket().set_read_timeout(Some(PAUSE));
+        let wake = || self.address().is_some_and(|address| TcpStream::connect_timeout(&address, RETRY).is_ok());
+        self.until_abandoned(latest, wake);
+        let mut last = None;
+        if self.listener.is_handed_over() {
+            // Whoever has it next is to find it as it was.
+            let _ = self.listener.socket().set_read_timeout(None);
+        } else {
+            std::thread::sleep(self.listener.turn_away());
+            if self.listener.is_pending() {
+                last = accept_at(&self.listener).ok().map(Arc::new);
+                self.until_abandoned(latest, || true);
+            }
+        }
+        self.closed.store(true, Ordering::Release);
+        self.listener.shut();
         let server = self.server();
         (0..shared.plan.workers).for_each(|_| server.unblock());
+        last
+    }
+
+    /// Does this now and then until tiny_http has ended its accept thread, or it fails.
+    fn until_abandoned(&self, latest: Instant, attempt: impl Fn() -> bool) {
+        for _ in 0..NUDGES {
+            let goes_on = attempt();
+            std::thread::sleep(SETTLED);
+            if !goes_on || is_abandoned(&self.listener) || Instant::now() >= latest {
+                return;
+            }
+        }
+    }
+
+    /// Where a connection of our own gets here.
+    fn address(&self) -> Option<SocketAddr> {
+        let Place::Ip(mut address) = *self.listener.place() else { return None };
+        if address.ip().is_unspecified() {
+            let v4 = address.is_ipv4();
+            address.set_ip(if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Some(address)
     }
 
     /// Begins to accept anew if `ended` is still the server that accepts.
     pub(super) fn reopen(&self, ended: &Arc<Server>, why: &dyn Display, shared: &Arc<Shared>) {
         let mut current = self.current();
-        if !Arc::ptr_eq(&current, ended) {
+        if !Arc::ptr_eq(&current, ended) || shared.stop.is_set() {
             return;
         }
         log::error!("no connection can be accepted: {why}; trying again");
@@ -79,7 +128,7 @@ impl Acceptor {
             if shared.stop.wait(RETRY) {
                 return;
             }
-            let spare: io::Result<Vec<_>> = (0..SPARE).map(|_| self.listener.try_clone()).collect();
+            let spare: io::Result<Vec<_>> = (0..SPARE).map(|_| self.listener.socket().try_clone()).collect();
             match spare.map(drop).and_then(|()| accept_at(&self.listener)) {
                 Ok(server) => break Arc::new(server),
                 Err(error) => log::debug!("not yet: {error}"),
@@ -102,9 +151,10 @@ impl Acceptor {
         // The timeout of reading bounds the accepting, too: tiny_http would take it for an error and end.
         let most = shared.config.idle_timeout / 2;
         while !shared.stop.wait(WATCH) {
+            shared.stop.mark();
             // Before the look: what dies behind it is seen next time, what is new is not blamed.
             let server = self.server();
-            if is_pending(&self.listener) && is_abandoned(&self.listener) {
+            if self.listener.is_pending() && is_abandoned(&self.listener) {
                 self.reopen(&server, &"tiny_http has ended its accept thread", shared);
             }
             // New connections show as descriptors; where as many have gone, there were requests.
@@ -135,11 +185,7 @@ impl Acceptor {
     /// that lasts. A further connection makes tiny_http start a further thread, which, as this one is closed at once,
     /// takes a forgotten one. When no thread was started, some thread is idle, so none is forgotten.
     fn nudge(&self, shared: &Shared) {
-        let Ok(mut address) = self.listener.local_addr() else { return };
-        if address.ip().is_unspecified() {
-            let v4 = address.is_ipv4();
-            address.set_ip(if v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-        }
+        let Some(address) = self.address() else { return };
         for _ in 0..NUDGES {
             let before = threads();
             let connected = TcpStream::connect_timeout(&address, RETRY);
@@ -173,16 +219,11 @@ fn inherit(old: &Server, shared: &Shared) {
 }
 
 /// A tiny_http server at this socket. It starts threads and panics if it cannot.
-fn accept_at(listener: &TcpListener) -> io::Result<Server> {
-    let listener = listener.try_clone()?;
+fn accept_at(listener: &Listener) -> io::Result<Server> {
+    let listener = TcpListener::from(listener.socket().try_clone()?);
     catch_unwind(|| Server::from_listener(listener, None))
         .map_err(|_| io::Error::other("no thread can be started"))?
         .map_err(io::Error::other)
-}
-
-fn is_pending(listener: &TcpListener) -> bool {
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&at_once)) == Ok(1)
 }
 
 /// The number of descriptors of this process, 0 where that is not to be had.
@@ -197,10 +238,10 @@ fn threads() -> u64 {
 
 /// Whether the only descriptor of this socket is our own. Not known if there is no descriptor to find out with.
 #[cfg(target_os = "linux")]
-fn is_abandoned(listener: &TcpListener) -> bool {
-    use std::os::fd::AsRawFd;
+fn is_abandoned(listener: &Listener) -> bool {
+    use std::os::fd::{AsFd, AsRawFd};
     let folder = std::path::Path::new("/proc/self/fd");
-    let Ok(socket) = folder.join(listener.as_raw_fd().to_string()).read_link() else { return false };
+    let Ok(socket) = folder.join(listener.as_fd().as_raw_fd().to_string()).read_link() else { return false };
     let Ok(all) = folder.read_dir() else { return false };
     let holders = all.filter_map(|entry| entry.ok()?.path().read_link().ok()).filter(|held| *held == socket);
     holders.count() == 1
@@ -208,6 +249,6 @@ fn is_abandoned(listener: &TcpListener) -> bool {
 
 /// There is no way to know.
 #[cfg(not(target_os = "linux"))]
-fn is_abandoned(_: &TcpListener) -> bool {
+fn is_abandoned(_: &Listener) -> bool {
     false
 }

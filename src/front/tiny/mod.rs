@@ -26,6 +26,7 @@
 //! - tiny_http answers some malformed requests by itself (400, 417, without a body), closes connections that send other
 //!   than ASCII, and takes a line that begins with a space for a field of its own, where RFC 9112 section 5.2 has a
 //!   continuation: do not let it share connections with a proxy that passes such lines on;
+//! - in a stop, a connection that it has accepted at the last moment may be lost: nobody knows of those that it has not read from;
 //! - a thread of it panics, which is seen on stderr and hurts nobody, when a client has gone before its first request is read.
 //!
 //! # Bodies
@@ -46,10 +47,10 @@ mod sever;
 
 use std::io::{self, Write};
 use std::mem;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, mpsc};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use socket2::Socket;
 
@@ -59,6 +60,7 @@ use crate::budget::Plan;
 use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
+use crate::listen::Listener;
 use crate::send;
 use crate::send::copy::{Copier, Failure, Pool};
 use crate::send::pace::Pace;
@@ -102,6 +104,8 @@ struct Shared {
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
 pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
+    // One that was handed over may be otherwise.
+    socket.set_nonblocking(false)?;
     // Without it the second write of an answer waits for the acknowledgement of the first, up to 40 ms.
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(config.idle_timeout))?;
@@ -111,7 +115,7 @@ pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(
     site: Site,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     config: Config,
     plan: Plan,
     stop: Arc<Stop>,
@@ -142,14 +146,24 @@ pub(crate) fn run(
             });
         }
     }
-    drop(working);
     std::thread::scope(|scope| {
         for acceptor in &acceptors {
             scope.spawn(|| acceptor.watch(&shared));
         }
     });
-    acceptors.iter().for_each(|acceptor| acceptor.close(&shared));
-    match ended.recv_timeout(shared.config.drain) {
+    let deadline = Instant::now() + shared.config.drain;
+    for last in acceptors.iter().filter_map(|acceptor| acceptor.close(&shared, deadline)) {
+        // They begin as the workers end.
+        for _ in 0..shared.plan.workers {
+            let (last, shared, working) = (Arc::clone(&last), Arc::clone(&shared), working.clone());
+            workers.execute(move || {
+                finish(&last, &mut shared.copier(), &shared);
+                drop(working);
+            });
+        }
+    }
+    drop(working);
+    match ended.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
         Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("transfers that are cut off: {}", workers.active_count()),
         _ => log::info!("all transfers are finished"),
     }
@@ -158,35 +172,52 @@ pub(crate) fn run(
 
 /// What a worker does until the stop: it takes a request, answers it, and takes the next.
 fn work(acceptor: &Acceptor, shared: &Arc<Shared>) {
-    let mut copier = Copier::new(&shared.pool).paced(shared.pace.clone());
+    let mut copier = shared.copier();
     let mut server = acceptor.server();
     loop {
-        match receive(acceptor, &server, shared) {
+        match receive(acceptor, &server) {
             Ok(request) => {
                 acceptor.mark();
                 shared.serve(&mut copier, request);
             }
-            Err(_) if shared.stop.is_set() => break,
+            Err(_) if acceptor.is_closed() => break,
             Err(error) => {
                 acceptor.reopen(&server, &error, shared);
                 server = acceptor.server();
             }
         }
     }
-    // What was received before the stop is still answered.
-    while let Ok(Some(request)) = server.try_recv() {
-        shared.serve(&mut copier, request);
+    finish(&server, &mut copier, shared);
+}
+
+/// Answers what tiny_http has accepted before it ended, and what of it is only being read.
+fn finish(server: &tiny_http::Server, copier: &mut Copier, shared: &Shared) {
+    let mut heard = Instant::now();
+    while heard.elapsed() < LAST {
+        match server.recv_timeout(LAST) {
+            Ok(Some(request)) => {
+                shared.serve(copier, request);
+                heard = Instant::now();
+            }
+            // It may have been the wake-up of another worker.
+            _ => {
+                server.unblock();
+                std::thread::sleep(LAST / 30);
+            }
+        }
     }
-    // The loop may have taken the wake-up of another worker.
     server.unblock();
 }
+
+/// How long a worker listens on after the end of the accepting.
+const LAST: Duration = Duration::from_millis(150);
 
 /// How often a worker looks for a request, and lets others run in between, before it sleeps. Under load the next request is
 /// there by then, and to fall asleep and be woken costs more than to look.
 const LOOKS: usize = 4;
 
 /// The next request. An error says that it is time to stop, or that another server accepts by now, or should.
-fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>, shared: &Shared) -> io::Result<tiny_http::Request> {
+fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>) -> io::Result<tiny_http::Request> {
     for _ in 0..LOOKS {
         match server.try_recv() {
             Ok(Some(request)) => return Ok(request),
@@ -195,17 +226,21 @@ fn receive(acceptor: &Acceptor, server: &Arc<tiny_http::Server>, shared: &Shared
         }
     }
     // One of these looks may have swallowed a wake-up; what it was meant to tell was true before.
-    if shared.stop.is_set() || !acceptor.is_current(server) {
+    if acceptor.is_closed() || !acceptor.is_current(server) {
         return Err(io::ErrorKind::Interrupted.into());
     }
     server.recv()
 }
 
 impl Shared {
+    fn copier(&self) -> Copier {
+        Copier::new(&self.pool).paced(self.pace.clone())
+    }
+
     fn serve(&self, copier: &mut Copier, request: tiny_http::Request) {
         // A failure is the end of one transfer, is said in the log, and concerns nobody else.
         let tell = Some((&*self.traffic, &self.site));
-        let _ = respond(copier, request, self.stop.is_set(), tell, |request, now| self.site.answer(request, now));
+        let _ = respond(copier, request, self.stop.is_draining(), tell, |request, now| self.site.answer(request, now));
     }
 }
 
@@ -245,6 +280,11 @@ fn respond(
                 Err(failure) if !is_gone(failure) => give_up(writer, peer, closes, ends_with_it),
                 // tiny_http would let the client wait for more.
                 Ok(_) if ends_with_it && !closes => give_up(writer, peer, false, false),
+                // In a stop the client may do it, too.
+                Ok(_) if last && !closes => {
+                    peer.map(sever::sever);
+                    drop(writer);
+                }
                 _ => drop(writer),
             }
             sent
