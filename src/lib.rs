@@ -62,6 +62,10 @@ mod server;
 #[doc(hidden)]
 pub mod cli;
 
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod supervisor;
+
 #[cfg(feature = "parts")]
 #[doc(hidden)]
 pub mod parts;

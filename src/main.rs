@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use brooklet::cli::{self, Call};
+use brooklet::supervisor::{self, Supervisor};
 use brooklet::{Config, Server};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -43,22 +45,39 @@ fn keep_little() {
 fn keep_little() {}
 
 fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+    // Before anything is opened: they are known by their numbers.
+    let sockets = supervisor::sockets()?;
+    let supervisor = Supervisor::from_environment()?.map(Arc::new);
     let root = line(&config.root);
     // Before anything is said, so that who reads the first line may send a signal at once.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-    let server = Server::bind(config)?;
+    let server = if sockets.is_empty() {
+        Server::bind(config)?
+    } else {
+        log::info!("sockets that were handed over: {}; bind and port do not matter", sockets.len());
+        Server::from_listeners(config, sockets)?
+    };
     let addresses = server.addresses().iter().map(|address| format!("http://{address}"));
     let paths = server.unix_sockets().iter().map(|path| format!("unix:{}", line(path)));
-    for place in addresses.chain(paths) {
+    let places: Vec<_> = addresses.chain(paths).collect();
+    for place in &places {
         say(&format!("Serving {root} at {place}"));
     }
     let handle = server.handle();
+    if let Some(supervisor) = supervisor.clone() {
+        let (handle, status) = (handle.clone(), format!("Serving {root} at {}", places.join(", ")));
+        let watch = move || supervisor.watch(&handle, &status);
+        std::thread::Builder::new().name("supervisor".into()).spawn(watch)?;
+    }
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut asked = false;
         for signal in signals.forever() {
             match signal {
                 SIGUSR1 => handle.reopen_access_log(),
-                _ if !std::mem::replace(&mut asked, true) => handle.stop(),
+                _ if !std::mem::replace(&mut asked, true) => {
+                    handle.stop();
+                    supervisor.iter().for_each(|supervisor| supervisor.stopping());
+                }
                 // Who asks twice does not want to wait.
                 _ => {
                     handle.end_access_log();

@@ -1,13 +1,14 @@
 //! Where a server listens, and how one follows another: nobody who has come may be lost, whoever starts and stops.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -358,6 +359,51 @@ fn what_is_no_listening_socket_is_refused() {
     }
 }
 
+/// The program, with this as its third descriptor, as whoever hands sockets over starts it.
+fn with_socket(socket: OwnedFd, count: &str, arguments: &[&str]) -> Program {
+    let shell = format!("exec 3<&0 </dev/null; export LISTEN_PID=$$ LISTEN_FDS={count}; exec \"$0\" \"$@\"");
+    Program::start(Command::new("sh").args(["-c", &shell, BINARY]).args(arguments).stdin(Stdio::from(socket)))
+}
+
+#[test]
+fn the_program_serves_at_what_it_was_handed_over() {
+    let folder = site();
+    let root = folder.root();
+    let path = folder.path("../socket");
+    for (name, front) in Front::ALL {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let arguments = ["--front", name, "-b", "192.0.2.1", &root.display().to_string()];
+        let mut program = with_socket(listener.try_clone().unwrap().into(), "1", &arguments);
+        assert_eq!(program.address(&root), address);
+        assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+        program.signal(Signal::TERM);
+        let (status, out, err) = program.end();
+        assert_eq!((status, out.as_str()), (Some(0), ""), "{err}");
+        assert!(err.contains("bind and port do not matter"), "{err}");
+        assert!(TcpStream::connect(address).is_ok(), "it is not shut");
+        if *front == DIRECT {
+            let listener = UnixListener::bind(&path).unwrap();
+            let mut program = with_socket(listener.into(), "1", &[&root.display().to_string()]);
+            assert_eq!(program.line(), format!("Serving {} at unix:{}", root.display(), path.display()));
+            assert_eq!(Client::at_path(&path).exchange(get("/small")).body, b"small");
+            program.signal(Signal::TERM);
+            assert_eq!(program.end().0, Some(0));
+            assert!(path.exists(), "the name is that of whoever made it");
+        }
+        for (count, word) in [("x", "LISTEN_FDS"), ("257", "256"), ("2", "descriptor 4"), ("-1", "LISTEN_FDS")] {
+            let (status, out, err) = with_socket(listener.try_clone().unwrap().into(), count, &arguments).end();
+            assert_eq!((status, out.as_str(), err.matches('\n').count()), (Some(1), "", 1), "{count}: {err}");
+            assert!(err.contains(word), "{count}: {err}");
+        }
+    }
+    // What is for another process is none of its business.
+    let mut command = Command::new(BINARY);
+    let mut program =
+        Program::start(command.env("LISTEN_PID", "1").env("LISTEN_FDS", "1").args(["-p", "0"]).arg(&root));
+    assert_ne!(program.address(&root).port(), 0);
+}
+
 #[test]
 fn a_unix_socket_has_its_line() {
     let folder = site();
@@ -374,4 +420,92 @@ fn a_unix_socket_has_its_line() {
     let (status, _, err) = program.end();
     assert!(status == Some(0) && err.contains("debug: - \"GET\" \"/small\" 200"), "{err}");
     assert!(!path.exists());
+}
+
+/// What a supervisor hears next.
+fn heard(socket: &UnixDatagram) -> String {
+    let mut buffer = [0; 4096];
+    let count = socket.recv(&mut buffer).expect("a message");
+    String::from_utf8_lossy(&buffer[..count]).into_owned()
+}
+
+#[test]
+fn a_supervisor_is_told() {
+    let folder = site();
+    let root = folder.root();
+    let name = format!("brooklet test {}", std::process::id());
+    let notify = folder.path("../notify");
+    let named = UnixDatagram::bind(&notify).unwrap();
+    for (socket, variable) in [
+        (named.try_clone().unwrap(), notify.display().to_string()),
+        (UnixDatagram::bind_addr(&UnixAddress::from_abstract_name(&name).unwrap()).unwrap(), format!("@{name}")),
+    ] {
+        socket.set_read_timeout(Some(NEVER)).unwrap();
+        for (name, _) in Front::ALL {
+            let mut command = Command::new(BINARY);
+            let arguments = ["--front", name, "-p", "0", "--drain-wait", "1h"];
+            command.env("NOTIFY_SOCKET", &variable).env("WATCHDOG_USEC", "100000").args(arguments).arg(&root);
+            let mut program = Program::start(&mut command);
+            let address = program.address(&root);
+            assert_eq!(heard(&socket), format!("READY=1\nSTATUS=Serving {} at http://{address}", root.display()));
+            assert_eq!(heard(&socket), "WATCHDOG=1");
+            assert_eq!(heard(&socket), "WATCHDOG=1");
+            program.signal(Signal::TERM);
+            while heard(&socket) != "STOPPING=1" {}
+            assert_eq!(heard(&socket), "WATCHDOG=1", "whoever stops is alive");
+            // Nobody waits for an hour.
+            program.signal(Signal::TERM);
+            assert_eq!(program.end().0, Some(1));
+            socket.set_nonblocking(true).unwrap();
+            while socket.recv(&mut [0; 100]).is_ok() {}
+            socket.set_nonblocking(false).unwrap();
+        }
+    }
+    for (name, value) in [("NOTIFY_SOCKET", "/nowhere/at/all"), ("WATCHDOG_USEC", "0")] {
+        let mut command = Command::new(BINARY);
+        let (status, out, err) =
+            Program::start(command.env("NOTIFY_SOCKET", &notify).env(name, value).args(["-p", "0"]).arg(&root)).end();
+        assert_eq!((status, out.as_str(), err.matches('\n').count()), (Some(1), "", 1), "{name}: {err}");
+        assert!(err.contains(name), "{err}");
+    }
+}
+
+/// Whether a program can be run; under CI all have to be there.
+fn is_there(program: &str) -> bool {
+    match Command::new(program).arg("--version").output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            assert!(std::env::var_os("CI").is_none(), "{program} is missing");
+            eprintln!("skipped: {program} is not there");
+            false
+        }
+        _ => true,
+    }
+}
+
+#[test]
+fn the_units_are_sound_and_shut_in() {
+    if !is_there("systemd-analyze") {
+        return;
+    }
+    let folder = Folder::new();
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    // With a program that is there, as it would be once installed.
+    let service = fs::read_to_string(units.join("brooklet.service")).unwrap();
+    let installed = service.replace("/usr/local/bin/brooklet", BINARY);
+    assert_ne!(service, installed);
+    folder.file("brooklet.service", installed);
+    folder.file("brooklet.socket", fs::read(units.join("brooklet.socket")).unwrap());
+    let run = |arguments: &[&str]| {
+        let paths = ["brooklet.service", "brooklet.socket"].map(|name| folder.path(name));
+        let paths = if arguments[0] == "verify" { &paths[..] } else { &paths[..1] };
+        let output = Command::new("systemd-analyze").args(arguments).args(paths).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let (sound, said) = run(&["verify", "--man=no"]);
+    let ours: Vec<_> = said.lines().filter(|line| line.contains("brooklet")).collect();
+    assert!(sound && ours.is_empty(), "{said}");
+    // In tenths: from 0, shut in, to 100.
+    let (shut_in, said) = run(&["security", "--offline=true", "--threshold=15"]);
+    assert!(shut_in, "{said}");
 }

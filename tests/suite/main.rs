@@ -18,7 +18,7 @@
 //! - `traffic`: what is told of requests at their end;
 //! - `log`: the access log, and disks that are slow or full;
 //! - `limits`: the bounds of the direct front in connections, time and rate;
-//! - `listen`: where the server listens, what it does when it is started and stopped while others come;
+//! - `listen`: where the server listens, what it does when it is started and stopped while others come, and its supervisor;
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `program`: the binary, its command line and its signals;
