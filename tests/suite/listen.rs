@@ -173,6 +173,11 @@ fn an_ipv6_socket_leaves_ipv4_to_who_is_named_beside_it() {
     }
 }
 
+/// For clients that have to wait for a test that does one thing after the other.
+fn patient(front: Front, folder: &Folder) -> Config {
+    Config { stall_timeout: 10 * NEVER, min_rate: 0, ..Serving::config(front, folder) }
+}
+
 #[test]
 fn who_has_come_before_the_stop_is_answered() {
     let folder = site();
@@ -181,8 +186,7 @@ fn who_has_come_before_the_stop_is_answered() {
         for reuse_port in [false, true] {
             let unix = (front == DIRECT).then(|| folder.path("../socket"));
             let bind = [Ipv4Addr::LOCALHOST.into()].into_iter().chain(unix.clone().map(Listen::Unix)).collect();
-            let config =
-                Config { bind, reuse_port, workers: Some(2), drain: 10 * NEVER, ..Serving::config(front, &folder) };
+            let config = Config { bind, reuse_port, workers: Some(2), drain: 10 * NEVER, ..patient(front, &folder) };
             let server = Server::bind(config).unwrap();
             let address = server.addresses()[0];
             // Nobody accepts yet.
