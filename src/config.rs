@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::budget::{self, Plan, Wishes};
@@ -185,13 +186,20 @@ impl Default for Config {
     }
 }
 
+/// How many processors this process may use, as it was when somebody asked first: what tells of it lies outside the root, in
+/// `/proc` and `/sys`, and may not be read any more later.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *PROCESSORS
+}
+
 impl Config {
     /// How much there is of everything, by what was asked for, the processors and the memory.
     ///
     /// # Errors
     /// The memory is not enough.
     pub(crate) fn plan(&self) -> Result<Plan, String> {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = processors();
         let direct = self.front == Front::Direct;
         let usual = if direct { 4 * processors } else { (8 * processors).max(16) };
         let wishes = Wishes {

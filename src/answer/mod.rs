@@ -50,6 +50,7 @@ pub(crate) use selection::Selection;
 use site_files::{SiteFiles, SiteRules};
 
 use crate::auth::Auth;
+use crate::config::processors;
 use crate::http::range::{Selected, select};
 use crate::http::request::Request;
 use crate::http::target::Target;
@@ -227,7 +228,7 @@ impl Site {
             seed: RandomState::new(),
             boundaries: AtomicU64::new(0),
             listed: Arc::default(),
-            archives: Archives::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            archives: Archives::new(processors()),
             auth: None,
         })
     }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::config::processors;
 use crate::limits;
 
 /// How long it takes until a client that has no try left has all of them again.
@@ -34,7 +35,7 @@ pub(super) struct Verifying<'a> {
 impl Budget {
     /// At most half of the processors are taken up: the others serve.
     pub(super) fn new() -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = processors();
         Self { most: (processors / 2).max(1), state: Mutex::default() }
     }
 

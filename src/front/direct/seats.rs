@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::config::processors;
+
 /// How often to look while there is something to do. A worker that is at the same thing at two looks is held up.
 pub(super) const LOOK: Duration = Duration::from_millis(5);
 
@@ -53,7 +55,7 @@ struct Batch {
 impl Seats {
     /// For so many workers.
     pub(super) fn new(workers: usize) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = processors();
         let turn = || Turn {
             count: AtomicU32::new(0),
             seen: AtomicU32::new(0),
