@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{FalseyValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -24,10 +24,21 @@ const SITE: &str = "How it is served";
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "there is one")]
 pub enum Call {
-    /// To serve, and how much to say.
-    Serve(Config, LevelFilter),
+    /// To serve, in such a process.
+    Serve(Config, Process),
     /// To print this text: the help or the version.
     Print(String),
+}
+
+/// What the process is told, beside its server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// How much to say.
+    pub level: LevelFilter,
+    /// Who to become once it listens, as [`User::find`](crate::user::User::find) takes it.
+    pub user: Option<String>,
+    /// Whether to give up whatever serving does not need.
+    pub sandbox: bool,
 }
 
 /// Reads the command line and the environment.
@@ -39,7 +50,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Call, Stri
         Ok(matches) => {
             let config = config(&matches);
             config.validate()?;
-            Ok(Call::Serve(config, level(&matches)))
+            Ok(Call::Serve(config, process(&matches)))
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             Ok(Call::Print(error.to_string()))
@@ -347,6 +358,16 @@ fn command() -> Command {
                 .default_value(seconds(defaults.drain_wait))
                 .help("How long it still serves everybody before that, until a load balancer sends nobody any more"),
         )
+        .arg(
+            flag("user", "BROOKLET_USER")
+                .value_name("USER")
+                .value_parser(NonEmptyStringValueParser::new())
+                .help("Who to become once it listens at its ports, USER or USER:GROUP, names or numbers; for root"),
+        )
+        .arg(
+            switch("no-sandbox", "BROOKLET_NO_SANDBOX")
+                .help("Keeps what serving does not need: other files, other connections, capabilities"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
@@ -417,6 +438,11 @@ fn config(matches: &ArgMatches) -> Config {
     set(matches, "drain-wait", &mut config.drain_wait);
     config.bind = matches.get_many::<Listen>("bind").unwrap_or_default().cloned().collect();
     config
+}
+
+fn process(matches: &ArgMatches) -> Process {
+    let (user, sandbox) = (matches.get_one("user").cloned(), !matches.get_flag("no-sandbox"));
+    Process { level: level(matches), user, sandbox }
 }
 
 /// What is typed counts before what is in the environment, and of what is typed the last.
@@ -638,7 +664,7 @@ mod tests {
             (&["-q", "-v", "-v"], LevelFilter::Debug),
             (&[], LevelFilter::Info),
         ] {
-            assert!(matches!(call(flags), Ok(Call::Serve(_, level)) if level == expected), "{flags:?}");
+            assert!(matches!(call(flags), Ok(Call::Serve(_, process)) if process.level == expected), "{flags:?}");
         }
     }
 
@@ -694,6 +720,9 @@ mod tests {
             (&["--access-log", ""], "--access-log"),
             (&["--access-log"], "--access-log"),
             (&["--log-format", "common"], "combined"),
+            (&["--user"], "--user"),
+            (&["--user", ""], "--user"),
+            (&["--no-sandbox=1"], "--no-sandbox"),
             (&["--nonsense"], "--nonsense"),
         ] {
             let error = call(arguments).map(|_| ()).unwrap_err();
@@ -708,6 +737,19 @@ mod tests {
     fn a_message_is_one_line_and_commands_nothing() {
         assert_eq!(harmless("/srv/caf\u{e9} \"a\\b\": no"), "/srv/caf\u{e9} \"a\\b\": no");
         assert_eq!(harmless("a\r\nb\t\u{1b}[2J\u{9b}\u{202e}"), "a\\r\\nb\\t\\u{1b}[2J\\u{9b}\\u{202e}");
+    }
+
+    #[test]
+    fn the_process_gives_up_what_it_can_unless_told_otherwise() {
+        let process = |arguments: &[&str]| match call(arguments) {
+            Ok(Call::Serve(_, process)) => (process.user, process.sandbox),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(process(&[]), (None, true));
+        assert_eq!(
+            process(&["--no-sandbox", "--user", "www-data:www-data"]),
+            (Some("www-data:www-data".into()), false)
+        );
     }
 
     #[test]

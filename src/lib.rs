@@ -60,6 +60,14 @@ mod server;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod user;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod sandbox;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 
 #[cfg(feature = "cli")]

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use brooklet::cli::{self, Call};
+use brooklet::cli::{self, Call, Process};
+use brooklet::sandbox::{self, Allowed};
 use brooklet::supervisor::{self, Supervisor};
+use brooklet::user::User;
 use brooklet::{Config, Server};
 use log::LevelFilter;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
@@ -15,9 +17,9 @@ use signal_hook::iterator::Signals;
 fn main() -> ExitCode {
     keep_little();
     match cli::parse(std::env::args_os()) {
-        Ok(Call::Serve(config, level)) => {
-            log_to_stderr(level);
-            match serve(config) {
+        Ok(Call::Serve(config, process)) => {
+            log_to_stderr(process.level);
+            match serve(config, &process) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(reason) => fail(&reason.to_string(), 1),
             }
@@ -44,19 +46,22 @@ fn keep_little() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn keep_little() {}
 
-fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything is opened: they are known by their numbers.
     let sockets = supervisor::sockets()?;
     let supervisor = Supervisor::from_environment()?.map(Arc::new);
     let root = line(&config.root);
     // Before anything is said, so that who reads the first line may send a signal at once.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
-    let server = if sockets.is_empty() {
-        Server::bind(config)?
-    } else {
+    let user = process.user.as_deref().map(User::find).transpose()?;
+    let handed_over = !sockets.is_empty();
+    let server = if handed_over {
         log::info!("sockets that were handed over: {}; bind and port do not matter", sockets.len());
-        Server::from_listeners(config, sockets)?
+        Server::from_listeners(config.clone(), sockets)?
+    } else {
+        Server::bind(config.clone())?
     };
+    give_up(&config, &server, handed_over, process, user.as_ref())?;
     let addresses = server.addresses().iter().map(|address| format!("http://{address}"));
     let paths = server.unix_sockets().iter().map(|path| format!("unix:{}", line(path)));
     let places: Vec<_> = addresses.chain(paths).collect();
@@ -87,6 +92,30 @@ fn serve(config: Config) -> Result<(), Box<dyn std::error::Error>> {
         }
     })?;
     Ok(server.run()?)
+}
+
+/// Gives up what only the start needed, for this thread and all that it starts: there is no other yet.
+fn give_up(
+    config: &Config,
+    server: &Server,
+    handed_over: bool,
+    process: &Process,
+    user: Option<&User>,
+) -> Result<(), String> {
+    if process.sandbox {
+        let ports = server.addresses().iter().map(|address| address.port());
+        // The names of those that were handed over stay.
+        let names = if handed_over { &[] } else { server.unix_sockets() };
+        let allowed = Allowed::for_server(config, ports, names).map_err(|error| format!("sandbox: {error}"))?;
+        let holds = sandbox::enter(&allowed, user)?;
+        log::info!("sandbox: {holds}");
+    } else {
+        user.map_or(Ok(()), User::enter)?;
+    }
+    if let Some(user) = user {
+        log::info!("serves as {user}");
+    }
+    Ok(())
 }
 
 /// What a name may hold: a line stays one.

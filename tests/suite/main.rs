@@ -22,6 +22,7 @@
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `program`: the binary, its command line and its signals;
+//! - `sandbox`: what the program may still do once it serves, and as who;
 //! - `examples`: the programs in `examples/`;
 //! - `memory`: the claim that this server is for, measured by `measure`, the part of `benches/` that has its tests here.
 
@@ -49,6 +50,8 @@ mod pace;
 mod program;
 mod requests;
 mod rules;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod site;
 mod site_files;
 mod streaming;

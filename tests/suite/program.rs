@@ -115,6 +115,20 @@ impl Drop for Program {
     }
 }
 
+/// The program, as somebody else than root: then a copy that everybody can reach, as the folder has to be.
+pub(crate) fn not_as_root(folder: &Folder) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(BINARY);
+    }
+    let copy = folder.path("../brooklet");
+    // Not by ourselves: a process that another test starts meanwhile would inherit the descriptor that writes it, and what is
+    // being written cannot be run.
+    assert!(Command::new("cp").args([BINARY.as_ref(), copy.as_os_str()]).status().is_ok_and(|cp| cp.success()));
+    let mut command = Command::new(copy);
+    command.uid(65534).gid(65534).current_dir("/");
+    command
+}
+
 fn site() -> Folder {
     let folder = Folder::new();
     folder.file("small", "small");
@@ -122,7 +136,7 @@ fn site() -> Folder {
 }
 
 /// The arguments to serve this folder at any free port, on each front by its name.
-fn on_each_front(folder: &Folder) -> impl Iterator<Item = Vec<String>> {
+pub(crate) fn on_each_front(folder: &Folder) -> impl Iterator<Item = Vec<String>> {
     let root = folder.root().display().to_string();
     Front::ALL.iter().map(move |(name, _)| ["--front", name, "-p", "0", &root].map(str::to_owned).to_vec())
 }
@@ -364,16 +378,8 @@ fn a_file_that_may_not_be_read_is_forbidden() {
         std::fs::set_permissions(folder.path(name), std::fs::Permissions::from_mode(mode)).unwrap();
     }
     for arguments in on_each_front(&folder) {
-        let mut command = Command::new(BINARY);
-        // Root may read everything: then the program, a copy that everybody can reach, runs as somebody else.
-        if rustix::process::geteuid().is_root() {
-            let copy = folder.path("../brooklet");
-            // Not by ourselves: a process that another test starts meanwhile would inherit the descriptor that writes it, and
-            // what is being written cannot be run.
-            assert!(Command::new("cp").args([BINARY.as_ref(), copy.as_os_str()]).status().is_ok_and(|cp| cp.success()));
-            command = Command::new(copy);
-            command.uid(65534).gid(65534).current_dir("/");
-        }
+        // Root may read everything.
+        let mut command = not_as_root(&folder);
         let mut program = Program::start(command.args(&arguments));
         let address = program.address(&folder.root());
         for (target, status) in
