@@ -1,9 +1,9 @@
 //! The program: the command line becomes a server, a signal its end.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use brooklet::cli::{self, Call, Process};
 use brooklet::sandbox::{self, Allowed};
@@ -11,7 +11,7 @@ use brooklet::supervisor::{self, Supervisor};
 use brooklet::user::User;
 use brooklet::{Config, Server};
 use log::LevelFilter;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 fn main() -> ExitCode {
@@ -52,7 +52,8 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
     let supervisor = Supervisor::from_environment()?.map(Arc::new);
     let root = line(&config.root);
     // Before anything is said, so that who reads the first line may send a signal at once.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1])?;
+    let at_terminal = is_at_terminal();
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])?;
     let user = process.user.as_deref().map(User::find).transpose()?;
     let handed_over = !sockets.is_empty();
     let server = if handed_over {
@@ -74,11 +75,27 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
         let watch = move || supervisor.watch(&handle, &status);
         std::thread::Builder::new().name("supervisor".into()).spawn(watch)?;
     }
+    // In a thread of its own: a stop does not wait for a disk.
+    let (reloads, wanted) = mpsc::sync_channel(1);
+    let again = handle.clone();
+    std::thread::Builder::new().name("reload".into()).spawn(move || {
+        for () in wanted {
+            match again.reload() {
+                Ok(()) => log::info!("reloaded"),
+                Err(reason) => log::error!("not reloaded: {}", reason.replace(char::is_control, "\u{fffd}")),
+            }
+        }
+    })?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let mut asked = false;
         for signal in signals.forever() {
             match signal {
                 SIGUSR1 => handle.reopen_access_log(),
+                // Not that of a terminal that is closed: who started the server there cannot end it any more.
+                SIGHUP if at_terminal == is_at_terminal() => {
+                    // While one reading lasts, another one is asked for once.
+                    let _ = reloads.try_send(());
+                }
                 _ if !std::mem::replace(&mut asked, true) => {
                     handle.stop();
                     supervisor.iter().for_each(|supervisor| supervisor.stopping());
@@ -92,6 +109,10 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
         }
     })?;
     Ok(server.run()?)
+}
+
+fn is_at_terminal() -> bool {
+    std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
 }
 
 /// Gives up what only the start needed, for this thread and all that it starts: there is no other yet.

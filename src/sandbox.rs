@@ -190,7 +190,10 @@ mod linux {
         let connect = match &allowed.connect[..] {
             _ if abi < ABI::V4 => String::new(),
             [] => ", binds and connects nothing".into(),
-            _ => ", binds nothing, connects to its own port alone".into(),
+            ports => {
+                let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+                format!(", binds nothing, connects to port {} alone", ports.join(" and "))
+            }
         };
         let missing: Vec<_> = BROUGHT.iter().filter(|(since, _)| abi < *since).map(|(_, what)| *what).collect();
         let missing = match &missing[..] {
@@ -231,7 +234,7 @@ mod linux {
                 (
                     &allowed("/", &[80], &["/var/log", "/a"]),
                     have(ABI::V5),
-                    "reads everything, writes beneath /var/log and /a, binds nothing, connects to its own port alone \
+                    "reads everything, writes beneath /var/log and /a, binds nothing, connects to port 80 alone \
                      (Landlock ABI 5, which does not restrict signals and abstract sockets)",
                 ),
                 (

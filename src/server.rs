@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use socket2::Socket;
 
 use crate::access_log::AccessLog;
-use crate::answer::Site;
+use crate::answer::{Site, Sources};
 use crate::auth::Auth;
 use crate::budget::Plan;
 use crate::config::{Config, Front, Listen, NO_UNIX};
@@ -53,11 +53,12 @@ pub struct Server {
     log: Option<Arc<AccessLog>>,
 }
 
-/// Stops a [`Server`] from another thread. Copies stop the same server.
+/// Stops a [`Server`] from another thread, or has it read its files again. Copies are for the same server.
 #[derive(Debug, Clone)]
 pub struct Handle {
     stop: Arc<Stop>,
     log: Option<Arc<AccessLog>>,
+    sources: Sources,
 }
 
 impl Handle {
@@ -83,6 +84,16 @@ impl Handle {
     /// waiting for [`Server::run`], which does so by itself.
     pub fn end_access_log(&self) {
         self.log.iter().for_each(|log| log.end());
+    }
+
+    /// Reads the file of users ([`Config::auth`]), `_headers` and `_redirects` again, at once, and returns when that is done.
+    /// Requests that are being answered go on with what was known.
+    ///
+    /// # Errors
+    /// What cannot be used, and why, in one line: of that file what it said before holds on. Wrong lines of `_headers` and
+    /// `_redirects` are no error: they are left out, and told to the log.
+    pub fn reload(&self) -> Result<(), String> {
+        self.sources.read_again(SystemTime::now())
     }
 }
 
@@ -211,9 +222,9 @@ impl Server {
         &self.unix_sockets
     }
 
-    /// What stops this server.
+    /// What stops this server, or has it read its files again.
     pub fn handle(&self) -> Handle {
-        Handle { stop: Arc::clone(&self.stop), log: self.log.clone() }
+        Handle { stop: Arc::clone(&self.stop), log: self.log.clone(), sources: self.site.sources() }
     }
 
     /// Has each request told to one more, when it is certain what became of it, on a thread that serves: it must not wait. On the

@@ -85,7 +85,7 @@ pub struct Site {
     /// Its `headers` are the fields of every answer.
     rules: Rules,
     /// `_headers` and `_redirects`; none where they are plain files.
-    site_files: Option<SiteFiles>,
+    site_files: Option<Arc<SiteFiles>>,
     cache: Cache,
     /// Seed of the boundaries of multipart answers, which no file can have guessed.
     seed: RandomState,
@@ -95,6 +95,29 @@ pub struct Site {
     archives: Archives,
     /// Who may come in, if not everybody.
     auth: Option<Arc<Auth>>,
+}
+
+/// The files that tell a site something, beside what it serves.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    tree: Tree,
+    site_files: Option<Arc<SiteFiles>>,
+    auth: Option<Arc<Auth>>,
+}
+
+impl Sources {
+    /// Reads them again.
+    ///
+    /// # Errors
+    /// What cannot be used, in one line. What it said before holds on.
+    pub(crate) fn read_again(&self, now: SystemTime) -> Result<(), String> {
+        let auth = self.auth.as_ref().map_or(Ok(()), |auth| auth.reload());
+        let rules = self.site_files.as_ref().map_or(Ok(()), |files| files.read_again(&self.tree, now));
+        match (auth, rules) {
+            (Err(auth), Err(rules)) => Err(format!("{auth}; {rules}")),
+            (auth, rules) => auth.and(rules),
+        }
+    }
 }
 
 /// A decision: what a client is to be sent, as plain data.
@@ -221,7 +244,7 @@ impl Site {
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         let tree = Tree::new(root.as_ref())?;
         Ok(Self {
-            site_files: tree.only().is_none().then(SiteFiles::default),
+            site_files: tree.only().is_none().then(Arc::default),
             tree,
             rules: Rules::default(),
             cache: Cache::new(0),
@@ -242,7 +265,7 @@ impl Site {
             Some(_) => Rules { precompressed: Vec::new(), spa: None, site_files: false, ..rules },
             None => rules,
         };
-        let site_files = rules.site_files.then(SiteFiles::default);
+        let site_files = rules.site_files.then(Arc::default);
         Self { rules: Rules { headers, ..rules }, site_files, ..self }.private()
     }
 
@@ -275,6 +298,11 @@ impl Site {
     /// The rules that `_headers` and `_redirects` make, if there are some. They are read when they are asked for.
     pub(crate) fn site_rules(&self, now: SystemTime) -> Option<Arc<SiteRules>> {
         self.site_files.as_ref()?.rules(&self.tree, now)
+    }
+
+    /// What of it can be read again, while it is asked.
+    pub(crate) fn sources(&self) -> Sources {
+        Sources { tree: self.tree.clone(), site_files: self.site_files.clone(), auth: self.auth.clone() }
     }
 
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.

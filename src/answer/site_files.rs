@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::io::Errno;
-
 use super::{Answer, Field};
 use crate::http::site_files::{Parsed, Path, headers, redirects};
 use crate::http::target::Target;
@@ -56,7 +54,7 @@ struct Kept<R> {
     /// The version that was read; none if it may change again unseen.
     version: Option<Version>,
     parsed: Arc<Parsed<R>>,
-    /// Why it could not be read at the last look.
+    /// Why it could not be read at the last look, if it is there.
     trouble: Option<io::ErrorKind>,
 }
 
@@ -78,7 +76,7 @@ const NEVER: u64 = u64::MAX - 1;
 impl SiteFiles {
     /// The rules at the time `now`; none if there are none.
     pub(super) fn rules(&self, tree: &Tree, now: SystemTime) -> Option<Arc<SiteRules>> {
-        let second = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() << 1;
+        let second = second_of(now);
         let mut looked = self.looked.load(Ordering::Acquire);
         if looked & !1 != second {
             self.look(tree, now, second);
@@ -108,56 +106,96 @@ impl SiteFiles {
         if looked != NEVER {
             self.looked.store(second | looked & 1, Ordering::Release);
         }
-        let Known { headers, redirects } = &mut *known;
-        let headers_changed = headers.look(HEADERS, tree, now, headers::parse);
-        let mut rules = looked & 1;
-        if redirects.look(REDIRECTS, tree, now, redirects::parse) || headers_changed {
-            let (headers, redirects) = (Arc::clone(&headers.parsed), Arc::clone(&redirects.parsed));
-            rules = u64::from(!(headers.rules.is_empty() && redirects.rules.is_empty()));
-            *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(SiteRules { headers, redirects });
+        let [headers, redirects] = known.look(tree, now, false);
+        headers.into_iter().chain(redirects).for_each(|trouble| log::warn!("{trouble}"));
+        self.set(&known, second);
+    }
+
+    /// Reads the files again, whatever was known of them.
+    ///
+    /// # Errors
+    /// Which of them are there and cannot be read, in one line; their rules are those of before.
+    pub(super) fn read_again(&self, tree: &Tree, now: SystemTime) -> Result<(), String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let [headers, redirects] = known.look(tree, now, true);
+        self.set(&known, second_of(now));
+        let troubles: Vec<_> = headers.into_iter().chain(redirects).collect();
+        if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
+    }
+
+    /// Makes what is known the rules from this second on.
+    fn set(&self, known: &Known, second: u64) {
+        let (headers, redirects) = (&known.headers.parsed, &known.redirects.parsed);
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&rules.headers, headers) || !Arc::ptr_eq(&rules.redirects, redirects) {
+            *rules = Arc::new(SiteRules { headers: Arc::clone(headers), redirects: Arc::clone(redirects) });
         }
-        self.looked.store(second | rules, Ordering::Release);
+        let some = !(headers.rules.is_empty() && redirects.rules.is_empty());
+        self.looked.store(second | u64::from(some), Ordering::Release);
+    }
+}
+
+/// The second of this time, times two.
+fn second_of(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() << 1
+}
+
+impl Known {
+    /// Looks at both files; what is new about those that cannot be read, or all of it if they are to be read `again`.
+    fn look(&mut self, tree: &Tree, now: SystemTime, again: bool) -> [Option<String>; 2] {
+        [
+            self.headers.look(HEADERS, tree, now, again, headers::parse),
+            self.redirects.look(REDIRECTS, tree, now, again, redirects::parse),
+        ]
     }
 }
 
 impl<R: PartialEq> Kept<R> {
-    /// Whether the file says something else than before.
-    fn look(&mut self, name: &str, tree: &Tree, now: SystemTime, parse: impl Fn(&[u8]) -> Parsed<R>) -> bool {
-        let (version, parsed, trouble) = match read(tree, name, self.version) {
-            Ok(None) => {
-                self.trouble = None;
-                return false;
+    /// Takes what the file says now. A file that is gone says nothing; one that is there and cannot be read leaves what it said
+    /// before, and is told of.
+    fn look(
+        &mut self,
+        name: &str,
+        tree: &Tree,
+        now: SystemTime,
+        again: bool,
+        parse: impl Fn(&[u8]) -> Parsed<R>,
+    ) -> Option<String> {
+        let read = match read(tree, name, self.version.filter(|_| !again)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let trouble = Some(error.kind());
+                let known = std::mem::replace(&mut self.trouble, trouble) == trouble && !again;
+                return (!known).then(|| format!("{name} cannot be read, so what it said before holds: {error}"));
             }
-            Ok(Some((version, text))) => (Some(version).filter(|version| version.is_settled(now)), parse(&text), None),
-            Err(error) => {
-                let kind = error.kind();
-                if kind != io::ErrorKind::NotFound && self.trouble != Some(kind) {
-                    log::warn!("{name} cannot be read: {error}");
-                }
-                self.trouble = Some(kind);
-                // A shortage passes: until then the rules are those of before.
-                let passing =
-                    [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR, Errno::IO, Errno::STALE];
-                if Errno::from_io_error(&error).is_some_and(|error| passing.contains(&error)) {
-                    return false;
-                }
-                (None, Parsed::default(), Some(kind))
+            read => read,
+        };
+        self.trouble = None;
+        let parsed = match read {
+            Ok(None) => return None,
+            Ok(Some((version, text))) => {
+                self.version = Some(version).filter(|version| version.is_settled(now));
+                parse(&text)
+            }
+            Err(_) => {
+                self.version = None;
+                Parsed::default()
             }
         };
-        (self.version, self.trouble) = (version, trouble);
-        if *self.parsed == parsed {
-            return false;
+        let changed = *self.parsed != parsed;
+        if changed || again {
+            for wrong in &parsed.wrong {
+                log::warn!("{name}, line {}, is left out: {}", wrong.line, wrong.reason);
+            }
+            if parsed.more_wrong > 0 {
+                log::warn!("{name}: {} more lines are left out", parsed.more_wrong);
+            }
         }
-        for wrong in &parsed.wrong {
-            log::warn!("{name}, line {}, is left out: {}", wrong.line, wrong.reason);
+        if changed {
+            let count = parsed.rules.len();
+            log::info!("{name}: {count} rule{}", if count == 1 { "" } else { "s" });
+            self.parsed = Arc::new(parsed);
         }
-        if parsed.more_wrong > 0 {
-            log::warn!("{name}: {} more lines are left out", parsed.more_wrong);
-        }
-        let count = parsed.rules.len();
-        log::info!("{name}: {count} rule{}", if count == 1 { "" } else { "s" });
-        self.parsed = Arc::new(parsed);
-        true
+        None
     }
 }
 
@@ -276,6 +314,26 @@ mod tests {
         assert_eq!(fields(&files, &tree, at(1)), Some(1));
         drop(looking);
         assert_eq!(fields(&files, &tree, at(1)), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_once_and_what_it_said_holds() {
+        let (folder, tree, at) = site("/a\n X-A: b\n");
+        let (files, path) = (SiteFiles::default(), folder.path().join(HEADERS));
+        assert_eq!(fields(&files, &tree, at(0)), Some(1));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/", &path).unwrap();
+        let look = |again| {
+            let [told, other] = files.known.lock().unwrap().look(&tree, at(1), again);
+            (told.is_some(), other.is_some())
+        };
+        assert_eq!(
+            [look(false), look(false), look(true), look(false)],
+            [true, false, true, false].map(|told| (told, false))
+        );
+        assert_eq!(fields(&files, &tree, at(2)), Some(1));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((look(false), fields(&files, &tree, at(3))), ((false, false), None));
     }
 
     #[test]

@@ -9,10 +9,12 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use brooklet::Front;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::client::{Client, get};
+use crate::client::{Client, get, request};
 use crate::measure::process::processor_time;
 use crate::site::{Folder, NEVER};
 
@@ -75,6 +77,19 @@ impl Program {
             if !line.starts_with("brooklet: info: ") && line.contains(word) {
                 return line;
             }
+        }
+    }
+
+    /// Reads what it says to the log up to a line with these words, and returns that.
+    pub(crate) fn said(&mut self, words: &str) -> String {
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.err.read_line(&mut line).unwrap() > 0, "it does not say {words:?}, but: {said}");
+            if line.contains(words) {
+                return line;
+            }
+            said += &line;
         }
     }
 
@@ -390,6 +405,68 @@ fn a_file_that_may_not_be_read_is_forbidden() {
     }
     // So that whoever runs this can remove it.
     std::fs::set_permissions(folder.path("closed"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_signal_has_the_files_of_the_site_read_again() {
+    let secret = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+    let folder = site();
+    let users = folder.path("../users/file");
+    for mut arguments in on_each_front(&folder) {
+        folder.file("_headers", "/*\n X-A: 1\n").file("../users/file", format!("ann:{secret}\n"));
+        arguments.extend(["--auth".into(), users.display().to_string()]);
+        let mut program = Program::start(Command::new(BINARY).args(&arguments));
+        let address = program.address(&folder.root());
+        let ask = |name: &str| {
+            let credentials = format!("Basic {}", STANDARD.encode(format!("{name}:secret")));
+            let answer =
+                Client::connect(address).exchange(request("GET", "/small", &[("Authorization", &*credentials)]));
+            (answer.status, answer.field("X-A").map(str::to_owned))
+        };
+        assert_eq!((ask("ann"), ask("bob").0), ((200, Some("1".into())), 401));
+        // Another file in place of it, as editors do it.
+        folder.file("../users/new", format!("bob:{secret}\n")).file("_headers", "/*\n X-A: 2\n");
+        std::fs::rename(folder.path("../users/new"), &users).unwrap();
+        program.signal(Signal::HUP);
+        program.said("brooklet: info: reloaded\n");
+        assert_eq!((ask("bob"), ask("ann").0), ((200, Some("2".into())), 401));
+        // What cannot be used changes nothing.
+        folder.file("../users/file", "ann:secret\n").file("_headers", "/*\n X-A: 3\n");
+        std::fs::set_permissions(folder.path("_headers"), std::fs::Permissions::from_mode(0o000)).unwrap();
+        program.signal(Signal::HUP);
+        let line = program.said("not reloaded");
+        assert!(
+            line.starts_with("brooklet: error: ") && line.contains("line 1") && line.contains("_headers"),
+            "{line}"
+        );
+        assert_eq!((ask("bob"), ask("ann").0), ((200, Some("2".into())), 401));
+        std::fs::remove_file(folder.path("_headers")).unwrap();
+        program.signal(Signal::TERM);
+        assert_eq!(program.end().0, Some(0));
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_is_the_end() {
+    let folder = site();
+    let python = "import os, pty, sys, time\n\
+                  child, terminal = pty.fork()\n\
+                  if child == 0: os.execv(sys.argv[1], sys.argv[1:])\n\
+                  said = b''\n\
+                  while b'Serving' not in said: said += os.read(terminal, 4096)\n\
+                  os.close(terminal)\n\
+                  for _ in range(200):\n \
+                  ended, status = os.waitpid(child, os.WNOHANG)\n \
+                  if ended: sys.exit(os.waitstatus_to_exitcode(status) + 40)\n \
+                  time.sleep(0.1)\n\
+                  os.kill(child, 9)\n";
+    for arguments in on_each_front(&folder) {
+        let python = Command::new("python3").args(["-c", python, BINARY]).args(&arguments).status();
+        match python {
+            Err(error) if std::env::var_os("CI").is_none() => eprintln!("skipped: there is no python3 ({error})"),
+            status => assert_eq!(status.unwrap().code(), Some(40)),
+        }
+    }
 }
 
 #[test]

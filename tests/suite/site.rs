@@ -135,6 +135,10 @@ impl Serving {
         self.handle.stop();
     }
 
+    pub(crate) fn reload(&self) -> Result<(), String> {
+        self.handle.reload()
+    }
+
     /// Waits until [`Server::run`] has returned, well; when it did.
     pub(crate) fn ended(&self) -> Instant {
         let (at, outcome) = self.outcome.recv_timeout(NEVER).expect("run returns");

@@ -391,6 +391,30 @@ fn a_change_is_picked_up() {
 }
 
 #[test]
+fn what_is_read_again_at_once_counts_and_what_cannot_be_read_changes_nothing() {
+    let folder = folder("", "");
+    for serving in serving(&folder, &Rules::default()) {
+        let field = || serving.get("/y").field("X-A").map(str::to_owned);
+        folder.file("../outside", "/y\n  X-A: outside\n");
+        for value in ["a", "b", "c"] {
+            std::fs::write(folder.path("_headers"), format!("/y\n  X-A: {value}\n")).unwrap();
+            assert_eq!(serving.reload(), Ok(()));
+            assert_eq!(field().as_deref(), Some(value));
+        }
+        // Nor if it is looked at as ever, after some time.
+        std::fs::remove_file(folder.path("_headers")).unwrap();
+        folder.link("_headers", "../outside");
+        for _ in 0..2 {
+            assert!(serving.reload().is_err_and(|reason| reason.starts_with("_headers cannot be read")));
+            assert_eq!(field().as_deref(), Some("c"));
+        }
+        std::fs::remove_file(folder.path("_headers")).unwrap();
+        assert_eq!(serving.reload(), Ok(()));
+        assert_eq!(field(), None);
+    }
+}
+
+#[test]
 fn wrong_lines_are_named_once_and_the_rest_holds() {
     let folder = folder(
         "X-None: 1\n/x\n  X-A: b\n  Content-Length: 5\n  X-B: \u{1}\n  basic-auth: a:b\n",
