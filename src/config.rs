@@ -23,8 +23,9 @@ pub struct Config {
     /// How it is served.
     pub rules: Rules,
     /// The htpasswd file with those who may come in, by HTTP Basic (RFC 7617), see [`Auth::read`](crate::Auth::read). It is
-    /// read when the server starts, and must not be among what is served. Passwords are not encrypted on their way: there has
-    /// to be a proxy for that. Needs the feature `auth`. Default: none, and everybody may.
+    /// read when the server starts and by [`Handle::reload`](crate::Handle::reload), and must not be among what is served.
+    /// Passwords are not encrypted on their way: there has to be a proxy for that. Needs the feature `auth`. Default: none, and
+    /// everybody may.
     pub auth: Option<PathBuf>,
     /// The file that gets a line for each request when it has ended; `-` is stdout. It is opened when the server starts, is made if
     /// it is not there (readable for its owner and group), written at its end alone, and must not be among what is served.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::{TcpListener, TcpStream};
+use std::net::{self, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -17,6 +17,9 @@ use rustix::process::{Signal, geteuid, getppid, test_kill_process};
 use crate::client::{Client, get};
 use crate::program::{BINARY, Program, not_as_root, on_each_front};
 use crate::site::{Folder, Serving, fronts};
+
+/// Bytes of a file that no socket takes whole.
+const LARGE: u64 = 64 << 20;
 
 /// A folder to serve, with a file of users beside it in a folder of its own, and something that is nobody's business.
 fn site() -> Folder {
@@ -147,6 +150,17 @@ fn assert_status(program: &Program, line: &str, expected: &str) {
     assert!(found.len() > 3 && found.iter().all(|value| value == expected), "{line}: {found:?}");
 }
 
+/// Cuts a file short while it is sent: tiny-http has to find the socket for the end of the connection.
+fn assert_a_broken_transfer_ends(folder: &Folder, address: net::SocketAddr) {
+    let file = folder.path("large");
+    fs::File::create(&file).unwrap().set_len(LARGE).unwrap();
+    let mut client = Client::with_small_window(address);
+    client.send(get("/large") + &get("/a"));
+    assert_eq!(client.receive_head().length(), Some(LARGE as usize));
+    fs::File::create(&file).unwrap();
+    assert!(client.rest().len() < LARGE as usize);
+}
+
 #[test]
 fn every_thread_of_the_program_has_given_up_the_rest() {
     let folder = site();
@@ -155,6 +169,7 @@ fn every_thread_of_the_program_has_given_up_the_rest() {
             let mut program = Program::start(Command::new(BINARY).args(&arguments).args(flag));
             let address = program.address(&folder.root());
             assert_eq!(Client::connect(address).exchange(get("/a")).body, b"a");
+            assert_a_broken_transfer_ends(&folder, address);
             assert_status(&program, "NoNewPrivs", if given_up { "1" } else { "0" });
             for set in ["CapEff", "CapPrm", "CapInh", "CapAmb", "CapBnd"] {
                 // Who is not root has none, and cannot change the last one.
@@ -192,6 +207,7 @@ fn root_becomes_the_user_that_it_is_told() {
             let address = program.address(&folder.root());
             assert_eq!(Client::connect(address).exchange(get("/a")).body, b"a");
             assert_eq!(Client::connect(address).exchange(get("/secret")).status, 403);
+            assert_a_broken_transfer_ends(&folder, address);
             for (line, expected) in [
                 ("Uid", "65534 65534 65534 65534"),
                 ("Gid", "65533 65533 65533 65533"),
