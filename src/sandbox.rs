@@ -48,7 +48,11 @@ impl Allowed {
             // It looks for the sockets that tiny_http holds in /proc/self/fd. That folder comes and goes with the memory that the
             // kernel has, and with it what is allowed beneath it; this one stays.
             list: if tiny { vec!["/proc".into()] } else { Vec::new() },
-            write: Vec::new(),
+            // Where the access log is opened anew.
+            write: match config.access_log.as_deref() {
+                Some(file) if file != Path::new("-") => vec![folder_of(file).canonicalize()?],
+                _ => Vec::new(),
+            },
             connect: if tiny { ports.into_iter().collect() } else { Vec::new() },
         };
         allowed.reread.dedup();
