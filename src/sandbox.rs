@@ -22,16 +22,18 @@ pub struct Allowed {
     pub list: Vec<PathBuf>,
     /// Folders beneath which files are created and written.
     pub write: Vec<PathBuf>,
+    /// Folders from which names are removed.
+    pub remove: Vec<PathBuf>,
     /// TCP ports that are connected to.
     pub connect: Vec<u16>,
 }
 
 impl Allowed {
-    /// What a server with this configuration needs that listens at these ports.
+    /// What a server with this configuration needs that listens at these ports, and at Unix sockets whose names it made.
     ///
     /// # Errors
     /// Those of finding where a path leads.
-    pub fn for_server(config: &Config, ports: impl IntoIterator<Item = u16>) -> io::Result<Self> {
+    pub fn for_server(config: &Config, ports: impl IntoIterator<Item = u16>, names: &[PathBuf]) -> io::Result<Self> {
         let everything = config.rules.symlinks == Symlinks::Follow;
         let root = config.root.canonicalize()?;
         // Of one file the folder: another one may take its place.
@@ -53,6 +55,7 @@ impl Allowed {
                 Some(file) if file != Path::new("-") => vec![folder_of(file).canonicalize()?],
                 _ => Vec::new(),
             },
+            remove: names.iter().map(|name| folder_of(name).canonicalize()).collect::<io::Result<_>>()?,
             connect: if tiny { ports.into_iter().collect() } else { Vec::new() },
         };
         allowed.reread.dedup();
@@ -136,11 +139,12 @@ mod linux {
             .map_err(failed)?;
         // A log is appended to, and begun anew once it is moved away.
         let write = AccessFs::WriteFile | AccessFs::MakeReg;
-        let folders: [(&[PathBuf], BitFlags<AccessFs>); 4] = [
+        let folders: [(&[PathBuf], BitFlags<AccessFs>); 5] = [
             (&allowed.read, AccessFs::ReadFile | AccessFs::ReadDir),
             (&allowed.reread, AccessFs::ReadFile.into()),
             (&allowed.list, AccessFs::ReadDir.into()),
             (&allowed.write, write),
+            (&allowed.remove, AccessFs::RemoveFile.into()),
         ];
         for (paths, access) in folders {
             for path in paths {
@@ -191,6 +195,10 @@ mod linux {
             [] => "writes nothing".into(),
             folders => format!("writes beneath {}", names(folders)),
         };
+        let write = match &allowed.remove[..] {
+            [] => write,
+            folders => format!("{write}, removes names in {}", names(folders)),
+        };
         let connect = match &allowed.connect[..] {
             _ if abi < ABI::V4 => String::new(),
             [] => ", binds and connects nothing".into(),
@@ -219,6 +227,7 @@ mod linux {
                 read: vec![read.into()],
                 reread: Vec::new(),
                 list: Vec::new(),
+                remove: Vec::new(),
                 write: write.iter().map(PathBuf::from).collect(),
                 connect: connect.to_vec(),
             };

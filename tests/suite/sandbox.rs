@@ -60,7 +60,7 @@ fn from_inside_nothing_else_can_be_done() {
         let _abstract = UnixListener::bind_addr(&name).unwrap();
         let auth = Some(folder.path("../users/file"));
         let config = Config { auth, ..Serving::config(front, &folder) };
-        let allowed = Allowed::for_server(&config, [own.port()]).unwrap();
+        let allowed = Allowed::for_server(&config, [own.port()], &[]).unwrap();
         let path = |name: &str| folder.path(name);
         let (inner, inner_folder, new) = (path("a"), path("b"), path("new"));
         let (outside, around, users) = (path("../outside"), path(".."), path("../users"));
@@ -108,7 +108,7 @@ fn what_is_chosen_is_what_may_be_read() {
     let one = Config { root: folder.path("b/c"), ..config() };
     let read = |config: &Config, files: &[&str]| {
         let files: Vec<_> = files.iter().map(|name| folder.path(name)).collect();
-        let allowed = Allowed::for_server(config, []).unwrap();
+        let allowed = Allowed::for_server(config, [], &[]).unwrap();
         inside(&allowed, move || files.iter().map(|file| kind(fs::read(file))).collect::<Vec<_>>())
     };
     let names = ["a", "b/c", "../outside"];
@@ -121,7 +121,7 @@ fn what_is_chosen_is_what_may_be_read() {
             assert_eq!(found, expected, "{name}");
         }
     }
-    let allowed = Allowed { write: vec![folder.path("b")], ..Allowed::for_server(&config(), []).unwrap() };
+    let allowed = Allowed { write: vec![folder.path("b")], ..Allowed::for_server(&config(), [], &[]).unwrap() };
     let (log, elsewhere) = (folder.path("b/log"), folder.path("log"));
     let append = |path: &Path| fs::File::options().append(true).create(true).open(path);
     let wrote = inside(&allowed, move || {
@@ -130,7 +130,7 @@ fn what_is_chosen_is_what_may_be_read() {
     });
     assert!(wrote.is_none_or(|wrote| wrote == (["done", "done", "denied"], "denied", "denied")), "{wrote:?}");
     let gone = Config { root: folder.path("gone"), ..config() };
-    assert!(Allowed::for_server(&gone, []).is_err());
+    assert!(Allowed::for_server(&gone, [], &[]).is_err());
 }
 
 /// The values of this line in the status of each thread of a program.
@@ -244,4 +244,19 @@ fn a_user_that_cannot_be_is_one_line_and_a_status() {
         );
         assert_eq!(err.matches('\n').count(), 1, "{name}: {err}");
     }
+}
+
+#[test]
+fn the_name_of_a_socket_goes_with_the_program() {
+    let folder = site();
+    folder.folder("../run");
+    let path = folder.path("../run").canonicalize().unwrap().join("socket");
+    let mut command = Command::new(BINARY);
+    let mut program = Program::start(command.arg("-b").arg(format!("unix:{}", path.display())).arg(folder.root()));
+    program.line();
+    let mut client = Client::at_path(&path);
+    assert_eq!(client.exchange(get("/a")).body, b"a");
+    program.signal(Signal::TERM);
+    let (status, _, err) = program.end();
+    assert_eq!((status, path.exists()), (Some(0), false), "{err}");
 }
