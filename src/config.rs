@@ -86,7 +86,8 @@ pub struct Config {
     /// Bytes in a second that a connection is sent at most, 1 KiB or more; 0, the default: any number. On the tiny-http front
     /// for each transfer.
     pub rate: u64,
-    /// Bytes in a second that all connections together are sent at most, 1 KiB or more; 0, the default: any number.
+    /// Bytes in a second that all connections together are sent at most, 1 KiB or more; 0, the default: any number. Clients share
+    /// them evenly, however many connections each has: an IPv4 address or an IPv6 network of 64 bits is a client.
     pub rate_total: u64,
     /// Stops after so many complete downloads of files, or of archives, 1 or more: a file counts once, as a whole or in ranges that
     /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has

@@ -55,6 +55,8 @@ pub const RATE_LEAST: u64 = KIB as u64;
 /// How long the beginning of an answer waits for the rate that all share. Who would wait longer is asked to come again (503):
 /// sooner than that few will have given up.
 pub const PACED_WAIT: Duration = Duration::from_secs(5);
+/// Clients that share a rate and are told from one another, in some 500 KiB for each queue; all that come beside them share as one.
+pub const SHARING_CLIENTS: usize = 4096;
 /// How long a stop waits for the transfers in flight: as long as a client may stand still, and what supervisors wait for.
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// How long a stop goes on accepting after nobody comes any more, for those whose connection is half established.

@@ -6,6 +6,7 @@
 //! and however many workers there are, the large buffers are few.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -70,6 +71,8 @@ pub(crate) struct Copier {
     clock: Clock,
     pool: Arc<Pool>,
     pace: Option<Arc<Pace>>,
+    /// For whom it copies.
+    client: Option<IpAddr>,
     /// Bytes of the last head.
     head: u64,
 }
@@ -85,12 +88,24 @@ pub(crate) enum Failure {
 
 impl Copier {
     pub(crate) fn new(pool: &Arc<Pool>) -> Self {
-        Self { outgoing: Outgoing::default(), clock: Clock::default(), pool: Arc::clone(pool), pace: None, head: 0 }
+        Self {
+            outgoing: Outgoing::default(),
+            clock: Clock::default(),
+            pool: Arc::clone(pool),
+            pace: None,
+            client: None,
+            head: 0,
+        }
     }
 
     /// Waits before it sends, so that no more leaves than is wanted.
     pub(crate) fn paced(self, pace: Option<Arc<Pace>>) -> Self {
         Self { pace, ..self }
+    }
+
+    /// What comes now is for this client.
+    pub(crate) fn serve(&mut self, client: Option<IpAddr>) {
+        self.client = client;
     }
 
     /// Sends head and body and flushes the writer. Returns the number of bytes.
@@ -123,7 +138,8 @@ impl Copier {
 
     fn finish(&mut self, body: Body, small: bool, to: &mut dyn Write) -> Result<u64, Failure> {
         self.outgoing.body = body;
-        self.outgoing.pace = self.pace.as_ref().map(|pace| (Arc::clone(pace), Share::new(Instant::now())));
+        let share = || Share::new(self.client, Instant::now());
+        self.outgoing.pace = self.pace.as_ref().map(|pace| (Arc::clone(pace), share()));
         let sent = self.copy(small, to).and_then(|count| to.flush().map(|()| count));
         let source_failed = self.outgoing.failed;
         // The file is closed now, not with the next transfer.
@@ -198,7 +214,7 @@ impl Outgoing {
     /// The most that is read at a time, in bytes. What begins an answer leaves in one piece, and is paid for behind it.
     fn most(&self) -> u64 {
         match &self.pace {
-            Some((pace, _)) if self.part() == Part::Rest => pace.portion().min(self.turn),
+            Some((pace, share)) if self.part() == Part::Rest => pace.portion(share, Instant::now()).min(self.turn),
             _ => self.turn,
         }
     }
@@ -206,10 +222,16 @@ impl Outgoing {
     /// Waits until so many bytes may be sent, as far as that is paced.
     fn wait(&mut self, part: Part, bytes: usize) {
         if let (Some((pace, share)), true) = (&mut self.pace, bytes > 0) {
-            let now = Instant::now();
-            let at = pace.ask(share, part, now);
-            std::thread::sleep(at.saturating_duration_since(now));
-            pace.sent(share, part, bytes as u64, at.max(now));
+            let mut now = Instant::now();
+            loop {
+                let at = pace.ask(share, part, now);
+                if at <= now {
+                    break;
+                }
+                std::thread::sleep(at.saturating_duration_since(now));
+                now = Instant::now().max(at);
+            }
+            pace.sent(share, part, bytes as u64, now);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An answer on its way to the client: its head as bytes, and the copy of its body.
 
 pub(crate) mod copy;
+mod fair;
 pub(crate) mod pace;
 pub(crate) mod slice;
 

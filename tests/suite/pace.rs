@@ -1,5 +1,8 @@
 //! How fast answers leave, if that is bounded. That it is not slower than asked for is what `send/pace` tests without a clock.
 
+use std::io::Read;
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use brooklet::{Config, Front};
@@ -58,6 +61,85 @@ fn all_transfers_together_have_a_rate_and_small_answers_do_not_wait_for_them() {
         drop(long);
         let time = time_of(&serving, 2);
         assert!(time >= at_least(600_000), "{time:?}");
+    }
+}
+
+/// Counts what comes, until the connection ends.
+fn count(mut stream: TcpStream, bytes: &AtomicU64) {
+    let mut buffer = [0; 16 << 10];
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        bytes.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn one_client_with_many_downloads_leaves_another_its_half_and_small_pages_come_between_them() {
+    const MANY: usize = 50;
+    let folder = folder();
+    folder.file("page", noise(8, 2048));
+    for front in fronts() {
+        let config = Config { rate_total: 2 * RATE, workers: Some(MANY + 8), ..Serving::config(front, &folder) };
+        let serving = Serving::with(config);
+        let [one, other] = [1, 2].map(|last| Ipv4Addr::new(127, 0, 0, last));
+        let download = |source| {
+            let mut client = Client::from(source, serving.address);
+            client.send(get("/large"));
+            assert_eq!(client.receive_head().status, 200);
+            client
+        };
+        let many: Vec<_> = (0..MANY).map(|_| download(one)).collect();
+        let mut single = download(other);
+        let theirs = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for client in &many {
+                let (stream, theirs) = (client.stream(), &theirs);
+                scope.spawn(move || count(stream, theirs));
+            }
+            // Whatever was granted before it came, and was held back by the system for some fuller packet, is over by then.
+            single.take(2 * RATE as usize).unwrap();
+            let before = theirs.load(Ordering::Relaxed);
+            let begun = Instant::now();
+            single.take(2 * RATE as usize).unwrap();
+            let count = theirs.load(Ordering::Relaxed) - before;
+            println!("{} bytes of one, {count} of {MANY} others in {:?}", 2 * RATE, begun.elapsed());
+            for source in [one, other] {
+                let (before, begun) = (theirs.load(Ordering::Relaxed), Instant::now());
+                assert!(Client::from(source, serving.address).exchange(get("/page")).body == noise(8, 2048));
+                let meanwhile = theirs.load(Ordering::Relaxed) - before;
+                println!("a page from {source}: {:?}, {meanwhile} bytes of the others meanwhile", begun.elapsed());
+                // As much as all get in a second.
+                assert!(meanwhile < 2 * RATE, "{meanwhile}");
+            }
+            many.iter().for_each(|client| drop(client.stream().shutdown(Shutdown::Both)));
+            assert!(count * 4 <= 6 * 2 * RATE, "{count} of the others beside {}", 2 * RATE);
+        });
+    }
+}
+
+#[test]
+fn a_client_alone_has_the_whole_line_beside_others_who_take_nothing() {
+    let folder = folder();
+    for front in fronts() {
+        let config = Config { rate_total: 20 * RATE, ..Serving::config(front, &folder) };
+        let serving = Serving::with(config);
+        // They fill what the sockets take, and then only stand there.
+        let mut standing = [(); 3].map(|()| Client::with_small_window(serving.address));
+        for client in &mut standing {
+            client.send(get("/large"));
+            assert_eq!(client.receive_head().status, 200);
+        }
+        // In pieces of a fifth of a second. As soon as they have what they take, one goes at the full rate.
+        let mut alone = Client::from([127, 0, 0, 2], serving.address);
+        alone.send(get("/large"));
+        assert_eq!(alone.receive_head().status, 200);
+        let piece = 4 * RATE as usize;
+        let full = (0..30).any(|_| {
+            let begun = Instant::now();
+            alone.take(piece).unwrap();
+            begun.elapsed() < Duration::from_millis(300)
+        });
+        assert!(full, "it never had more than two thirds of the rate");
+        drop(standing);
     }
 }
 

@@ -260,14 +260,16 @@ impl Connection {
         let Some(pace) = &worker.shared.pace else { return Ok(true) };
         let full = worker.shared.held.load(Ordering::Relaxed) > limits::HEADS_HELD / 2;
         let now = Instant::now();
-        self.paced.get_or_insert_with(|| Box::new(Paced::new(now))).begin(pace, now, full).map_err(until)
+        let client = self.peer.ip();
+        self.paced.get_or_insert_with(|| Box::new(Paced::new(client, now))).begin(pace, now, full).map_err(until)
     }
 
     /// Bytes that may be sent by now of what has begun, as far as that is paced.
     fn granted(&mut self, worker: &Worker) -> Result<u64, Next> {
         let Some(pace) = &worker.shared.pace else { return Ok(u64::MAX) };
         let now = Instant::now();
-        let paced = self.paced.get_or_insert_with(|| Box::new(Paced::new(now)));
+        let client = self.peer.ip();
+        let paced = self.paced.get_or_insert_with(|| Box::new(Paced::new(client, now)));
         paced.ask(pace, Part::Rest, now).map(|()| paced.granted()).map_err(until)
     }
 

@@ -1,5 +1,6 @@
 //! What a connection may send and from when on, if there is a rate.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::send::pace::{Pace, Part, Share};
@@ -12,8 +13,8 @@ pub(super) struct Paced {
 }
 
 impl Paced {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { share: Share::new(now), alarm: None }
+    pub(super) fn new(client: Option<IpAddr>, now: Instant) -> Self {
+        Self { share: Share::new(client, now), alarm: None }
     }
 
     /// Whether something may be sent by now; else when, unless an alarm is set for that.
@@ -27,13 +28,12 @@ impl Paced {
         Err((!set).then_some(at))
     }
 
-    /// The same for the beginning of an answer. False if others wait for that too long already, or there is no room (`full`) to
-    /// wait.
+    /// The same for the beginning of an answer. False if it would wait for too long, or there is no room (`full`) to wait.
     pub(super) fn begin(&mut self, pace: &Pace, now: Instant, full: bool) -> Result<bool, Option<Instant>> {
         let waits = self.share.granted() > 0;
         match self.ask(pace, Part::Beginning, now) {
             Ok(()) => Ok(true),
-            Err(_) if !waits && (full || pace.is_crowded(now)) => {
+            Err(_) if (full && !waits) || pace.is_crowded(&self.share, now) => {
                 self.give_back(pace);
                 Ok(false)
             }

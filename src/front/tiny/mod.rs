@@ -240,6 +240,7 @@ impl Shared {
     fn serve(&self, copier: &mut Copier, request: tiny_http::Request) {
         // A failure is the end of one transfer, is said in the log, and concerns nobody else.
         let tell = Some((&*self.traffic, &self.site));
+        copier.serve(request.remote_addr().map(SocketAddr::ip));
         let _ = respond(copier, request, self.stop.is_draining(), tell, |request, now| self.site.answer(request, now));
     }
 }
