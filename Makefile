@@ -9,7 +9,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 STATIC = $$(uname -m)-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow check ci release static memory bench clean tools
+.PHONY: help run test slow soak check ci release static memory bench clean tools
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -24,6 +24,10 @@ test: tools ## Runs all the tests
 
 slow: tools ## Runs the tests that last minutes
 	cargo test --locked --test suite -- --ignored
+
+# TIME in seconds for each of the two fronts; with the SEED that it prints, the clients do the same again.
+soak: tools ## Runs all kinds of clients at once for a minute (TIME=600: for ten), and looks what is left of it
+	SOAK_TIME='$(TIME)' SOAK_SEED='$(SEED)' cargo test --locked --test suite soak:: -- --ignored --nocapture
 
 # The development dependency on ourselves switches the feature `cli` on, whatever is asked for (see Cargo.toml). The bare
 # library, as a program that depends on it sees it, is linted without that line.

@@ -18,7 +18,7 @@ use crate::program::{BINARY, Program};
 use crate::site::{Folder, Serving, fronts};
 
 /// Of the passwords `secret` and `Grüße: €`, of the least cost.
-const SECRET: &str = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
+pub(crate) const SECRET: &str = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW";
 const GREETING: &str = "$2b$04$abcdefghijklmnopqrstuuxPsBP2vhEbnQ/jtC7kjpSQD8Ff8cige";
 
 /// What a client is asked with.

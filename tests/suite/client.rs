@@ -146,7 +146,7 @@ impl Client {
         self.try_receive("GET").expect("an answer")
     }
 
-    fn try_receive(&mut self, method: &str) -> io::Result<Response> {
+    pub(crate) fn try_receive(&mut self, method: &str) -> io::Result<Response> {
         let mut response = self.try_receive_head()?;
         let coding = response.field("Transfer-Encoding");
         assert!(matches!(coding, None | Some("chunked")), "{coding:?}");

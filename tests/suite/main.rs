@@ -21,6 +21,7 @@
 //! - `listen`: where the server listens, what it does when it is started and stopped while others come, and its supervisor;
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
+//! - `soak`: everything at once, for a long time, on the real program (`make soak`);
 //! - `program`: the binary, its command line and its signals;
 //! - `sandbox`: what the program may still do once it serves, and as who;
 //! - `examples`: the programs in `examples/`;
@@ -54,5 +55,6 @@ mod rules;
 mod sandbox;
 mod site;
 mod site_files;
+mod soak;
 mod streaming;
 mod traffic;

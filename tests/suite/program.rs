@@ -30,6 +30,11 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_for(command, 3 * NEVER)
+    }
+
+    /// One that may run for so long.
+    pub(crate) fn start_for(command: &mut Command, time: Duration) -> Self {
         // Nothing of the surroundings of the test.
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BROOKLET_") || name == "RUST_LOG") {
             if !command.get_envs().any(|(own, _)| *own == *name) {
@@ -41,7 +46,7 @@ impl Program {
         let (watchdog, over) = mpsc::channel();
         let pid = Pid::from_child(&child);
         std::thread::spawn(move || {
-            if over.recv_timeout(3 * NEVER) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if over.recv_timeout(time) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let _ = kill_process(pid, Signal::KILL);
             }
         });
