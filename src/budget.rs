@@ -38,6 +38,8 @@ const ARCHIVES: usize = 9 * MIB;
 const ARCHIVE: usize = limits::ARCHIVE_NAMES_MIN + limits::ARCHIVE_NAMES_ABOVE;
 /// Bytes of what is remembered of passwords, and of the file of users, without which there are none.
 const AUTH: usize = 256 * KIB;
+/// Bytes of what tells about the server: two threads, and a page for each of some who ask.
+const ADMIN: usize = MIB;
 
 /// What a budget is made for. None: it is fitted, or the usual value if there is no budget.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,6 +56,7 @@ pub(crate) struct Wishes {
     pub(crate) sockets: bool,
     pub(crate) archive: bool,
     pub(crate) auth: bool,
+    pub(crate) admin: bool,
     pub(crate) workers: Option<usize>,
     pub(crate) buffer_size: Option<usize>,
     pub(crate) send_buffer: Option<usize>,
@@ -69,6 +72,8 @@ pub(crate) struct Plan {
     pub(crate) send_buffer: usize,
     pub(crate) cache: usize,
     pub(crate) connections: usize,
+    /// Whether something beside it tells about the server, and needs descriptors.
+    pub(crate) admin: bool,
     /// Files are sent by the kernel, which keeps their pages in memory until clients have taken them. That memory cannot be taken
     /// back, and no budget could be kept with it.
     pub(crate) by_kernel: bool,
@@ -179,7 +184,8 @@ impl Wishes {
             listings: LISTINGS_LEAST,
             archives: if self.archive { ARCHIVE } else { 0 },
             by_kernel: self.memory.is_none(),
-            program: PROGRAM + if self.auth { AUTH } else { 0 },
+            admin: self.admin,
+            program: PROGRAM + if self.auth { AUTH } else { 0 } + if self.admin { ADMIN } else { 0 },
             of_workers: 0,
             of_connections: None,
             heads: if self.direct { limits::HEADS_HELD } else { 0 },
@@ -315,6 +321,7 @@ mod tests {
         sockets: false,
         archive: false,
         auth: false,
+        admin: false,
         workers: None,
         buffer_size: None,
         send_buffer: None,

@@ -1,7 +1,7 @@
 //! The command line: one table of flags, from which the help is made, and the way from it to a [`Config`].
 
 use std::ffi::{OsStr, OsString};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -368,6 +368,12 @@ fn command() -> Command {
             switch("no-sandbox", "BROOKLET_NO_SANDBOX")
                 .help("Keeps what serving does not need: other files, other connections, capabilities"),
         )
+        .arg(
+            flag("admin", "BROOKLET_ADMIN")
+                .value_name("ADDR:PORT")
+                .value_parser(admin)
+                .help("Shows what is on its way: a page, /status.json, /metrics, /healthz; a bare port: of 127.0.0.1"),
+        )
         .arg(switch("verbose", "BROOKLET_VERBOSE").short('v').help("Logs each request"))
         .arg(switch("quiet", "BROOKLET_QUIET").short('q').help("Logs errors only"))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Prints this"))
@@ -412,6 +418,7 @@ fn config(matches: &ArgMatches) -> Config {
     {
         *place = matches.get_one::<usize>(name).map_or(*place, |rate| *rate as u64);
     }
+    config.admin = matches.get_one("admin").copied();
     config.once = matches.get_one("once").copied();
     config.auth = matches.get_one("auth").cloned();
     config.access_log = matches.get_one("access-log").cloned();
@@ -478,6 +485,13 @@ fn mode(text: &str) -> Result<u32, String> {
     digits
         .and_then(|digits| u32::from_str_radix(digits, 8).ok())
         .ok_or_else(|| "no octal permissions such as 660".into())
+}
+
+/// An address with its port, or a port of this machine alone.
+fn admin(text: &str) -> Result<SocketAddr, String> {
+    let port = text.strip_prefix(':').unwrap_or(text).parse().map(|port| (Ipv4Addr::LOCALHOST, port).into());
+    port.or_else(|_| text.parse())
+        .map_err(|_| "not a port such as 9100, nor an address with one such as [::1]:9100".into())
 }
 
 fn size(text: &str) -> Result<usize, String> {
@@ -696,6 +710,10 @@ mod tests {
             (&["--min-rate", "fast"], "size"),
             (&["--rate", "1"], "rate"),
             (&["--rate-total", "1023"], "rate"),
+            (&["--admin", "x"], "[::1]:9100"),
+            (&["--admin", "localhost:1"], "[::1]:9100"),
+            (&["--admin", "65536"], "[::1]:9100"),
+            (&["--admin", "8080"], "admin"),
             (&["--once=0"], "once"),
             (&["--once=x"], "once"),
             (&["--idle-timeout", "0"], "idle"),

@@ -1,6 +1,6 @@
 //! What a server is told: plain values, checked in one place.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -93,6 +93,10 @@ pub struct Config {
     /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has
     /// acknowledged (on Linux), on the other one what its socket took. Default: none, and it goes on.
     pub once: Option<usize>,
+    /// Where the server tells about itself: a page with what is on its way (`/`), the same as JSON (`/status.json`), metrics
+    /// for Prometheus (`/metrics`), and whether it serves or stops (`/healthz`). There is no password: it is for an address that
+    /// others do not reach. Port 0: any that is free. Default: none.
+    pub admin: Option<SocketAddr>,
     /// How long a stop waits for the transfers in flight, a day at most. Default: 30 s.
     pub drain: Duration,
     /// How long a stop goes on as if nothing were before that, but that each answer says `Connection: close` (RFC 9112
@@ -182,6 +186,7 @@ impl Default for Config {
             rate: 0,
             rate_total: 0,
             once: None,
+            admin: None,
             drain: limits::DRAIN,
             drain_wait: Duration::ZERO,
         }
@@ -212,6 +217,7 @@ impl Config {
             sockets: self.memory.is_some() && budget::sockets_count(),
             archive: self.rules.archive,
             auth: self.auth.is_some(),
+            admin: self.admin.is_some(),
             workers: self.workers,
             buffer_size: self.buffer_size,
             send_buffer: self.send_buffer,
@@ -264,6 +270,11 @@ impl Config {
                 return Err(format!("{name}: {rate} bytes in a second are neither 0, any number, nor {least} or more"));
             }
         }
+        if self.admin.is_some_and(|admin| {
+            admin.port() != 0 && admin.port() == self.port && self.bind.contains(&admin.ip().into())
+        }) {
+            return Err(format!("admin: port {} is that of the files", self.port));
+        }
         if self.once == Some(0) {
             return Err("once: 0 downloads are none to wait for".into());
         }
@@ -306,6 +317,7 @@ mod tests {
             ("buffer", Config { buffer_size: Some((1 << 20) + 1), ..Config::default() }),
             ("rate", Config { rate: 1023, ..Config::default() }),
             ("rate", Config { rate_total: 1, ..Config::default() }),
+            ("admin", Config { admin: Some(([127, 0, 0, 1], 8080).into()), ..Config::default() }),
             ("once", Config { once: Some(0), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),

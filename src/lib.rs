@@ -49,10 +49,11 @@ mod listen;
 
 mod downloads;
 
-#[allow(dead_code, reason = "what is on its way is shown soon")]
 mod traffic;
 
 mod access_log;
+
+mod admin;
 
 pub mod front;
 

@@ -171,6 +171,18 @@ pub const DOWNLOAD_RANGES: usize = 256;
 /// most that two processors answer. While the disk is slower than that, lines are left out.
 pub const LOG_QUEUE: usize = 256 * KIB;
 
+/// Connections at once to the page about the server, and as many answers that are held for slow ones: some KiB each, 300 KiB if
+/// somebody asks for a hundred files with names made for it.
+pub const ADMIN_CONNECTIONS: usize = 16;
+/// Transfers that this page shows, those that last longest. Of the others it tells how many there are.
+pub const ADMIN_TRANSFERS: usize = 100;
+/// Bytes of the target of each of them: more does not fit into a line.
+pub const ADMIN_TARGET: usize = 256;
+/// Bytes of a socket's send buffer there: a page without transfers.
+pub const ADMIN_SEND_BUFFER: usize = 32 * KIB;
+/// Moments of which memory and rates are remembered for its picture: five minutes, in 6 KiB.
+pub const ADMIN_SAMPLES: usize = 150;
+
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;
 /// Bytes of a request body that tiny_http may be left to read by itself: it allocates the length that the client names.

@@ -69,6 +69,9 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
     for place in &places {
         say(&format!("Serving {root} at {place}"));
     }
+    if let Some(address) = server.admin_address() {
+        say(&format!("Admin at http://{address}"));
+    }
     let handle = server.handle();
     if let Some(supervisor) = supervisor.clone() {
         let (handle, status) = (handle.clone(), format!("Serving {root} at {}", places.join(", ")));

@@ -7,19 +7,22 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use rustix::io::Errno;
 use socket2::Socket;
 
 use crate::access_log::AccessLog;
+use crate::admin::{self, Admin, Memory};
 use crate::answer::{Site, Sources};
 use crate::auth::Auth;
 use crate::budget::Plan;
 use crate::config::{Config, Front, Listen, NO_UNIX};
 use crate::downloads::Downloads;
-use crate::front;
+use crate::front::{self, Service};
 use crate::http::target::is_hidden;
+use crate::limits;
 use crate::listen::{Listener, Place};
 use crate::stop::Stop;
 use crate::traffic::{Exchange, Traffic};
@@ -51,6 +54,18 @@ pub struct Server {
     stop: Arc<Stop>,
     traffic: Traffic,
     log: Option<Arc<AccessLog>>,
+    /// Where it tells about itself, if it does.
+    admin: Option<Telling>,
+}
+
+/// What a server tells about itself with.
+#[derive(Debug)]
+struct Telling {
+    listener: Listener,
+    address: SocketAddr,
+    config: Config,
+    plan: Plan,
+    memory: Memory,
 }
 
 /// Stops a [`Server`] from another thread, or has it read its files again. Copies are for the same server.
@@ -203,12 +218,15 @@ impl Server {
             }
         }
         let stop = Arc::new(Stop::new(config.drain_wait));
-        let Opened { plan, site, log } = opened;
+        let Opened { plan, site, log, admin } = opened;
         let mut traffic = Traffic::default();
         if let Some(log) = log.clone() {
             traffic.observe(Box::new(move |exchange| log.take(exchange)));
         }
-        Self { config, plan, site, listeners, addresses, unix_sockets, stop, traffic, log }
+        if admin.is_some() {
+            traffic.count();
+        }
+        Self { config, plan, site, listeners, addresses, unix_sockets, stop, traffic, log, admin }
     }
 
     /// The addresses that are listened at, with their real ports, in the order of the configuration.
@@ -220,6 +238,11 @@ impl Server {
     /// with `@`.
     pub fn unix_sockets(&self) -> &[PathBuf] {
         &self.unix_sockets
+    }
+
+    /// The address at which it tells about itself, with its real port, if it does ([`Config::admin`]).
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// What stops this server, or has it read its files again.
@@ -247,14 +270,66 @@ impl Server {
             self.traffic.count_downloads(Downloads::new(count, Arc::clone(&self.stop)));
         }
         let traffic = Arc::new(self.traffic);
+        // It tells of the stop, too: it ends when the server has ended.
+        let over = Arc::new(Stop::default());
+        let telling = match self.admin {
+            Some(admin) => Some(admin.start(self.config.front, &traffic, &self.stop, &over)?),
+            None => None,
+        };
         let served = match self.config.front {
-            Front::Direct => front::direct::run(self.site, self.listeners, self.config, self.plan, self.stop, traffic),
+            Front::Direct => {
+                let site = Service::Site(self.site);
+                front::direct::run(site, self.listeners, self.config, self.plan, self.stop, traffic)
+            }
             Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.plan, self.stop, traffic),
         };
+        over.begin();
+        if let Some(telling) = telling {
+            // A defect there is none of the server.
+            let _ = telling.join();
+        }
         if let Some(log) = &self.log {
             log.end();
         }
         served
+    }
+}
+
+impl Telling {
+    fn bind(wanted: SocketAddr, config: &Config) -> Result<Self, Error> {
+        let budget = config.memory;
+        let config = admin::config();
+        let plan = config.plan().map_err(Error::Config)?;
+        let listener = Listener::at_address(wanted, true, false, |socket| front::direct::prepare(socket, &plan));
+        let listener = listener.map_err(|error| Error::Bind(wanted, error))?;
+        let address = match listener.place() {
+            Place::Ip(address) => *address,
+            Place::Unix(_) => wanted,
+        };
+        if !address.ip().is_loopback() {
+            log::warn!("who reaches {address} sees what is served to whom: there is no password");
+        }
+        Ok(Self { listener, address, config, plan, memory: Memory::open(budget) })
+    }
+
+    /// Tells from a thread of its own, until it is over.
+    fn start(
+        self,
+        front: Front,
+        traffic: &Arc<Traffic>,
+        stop: &Arc<Stop>,
+        over: &Arc<Stop>,
+    ) -> io::Result<JoinHandle<()>> {
+        let (traffic, stop, over) = (Arc::clone(traffic), Arc::clone(stop), Arc::clone(over));
+        let admin = Admin::new(front, self.address.ip(), self.memory, traffic, stop, SystemTime::now());
+        std::thread::Builder::new().name("admin".into()).stack_size(limits::WORKER_STACK).spawn(move || {
+            // Nobody is told of these requests.
+            let (service, listeners) = (Service::Admin(admin), vec![self.listener]);
+            let ended = front::direct::run(service, listeners, self.config, self.plan, over, Arc::default());
+            if let Err(error) = ended {
+                log::error!("the server cannot tell about itself: {error}");
+            }
+        })
     }
 }
 
@@ -307,6 +382,7 @@ struct Opened {
     plan: Plan,
     site: Site,
     log: Option<Arc<AccessLog>>,
+    admin: Option<Telling>,
 }
 
 /// Opens what is to be served, and what is to be written.
@@ -329,7 +405,8 @@ fn open(config: &Config) -> Result<Opened, Error> {
         Some(path) => Some(Arc::new(access_log(path, config).map_err(Error::AccessLog)?)),
         None => None,
     };
-    Ok(Opened { plan, site, log })
+    let admin = config.admin.map(|wanted| Telling::bind(wanted, config)).transpose()?;
+    Ok(Opened { plan, site, log, admin })
 }
 
 /// Sets the options of a socket that connections inherit.

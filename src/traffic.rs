@@ -6,7 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use log::Level;
@@ -86,6 +86,20 @@ impl Outcome {
 /// Hears of each request at its end, on the thread that served it, which it must not keep waiting.
 type Observer = Box<dyn Fn(&Exchange) + Send + Sync>;
 
+/// What a front has at this moment; none once it has ended.
+type Probe = Box<dyn Fn() -> Option<Gauges> + Send + Sync>;
+
+/// What a front has, and how much of it is at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Gauges {
+    /// Connections, and how many there may be; none where the front does not know.
+    pub(crate) connections: Option<(usize, usize)>,
+    /// Worker threads.
+    pub(crate) workers: usize,
+    /// Those of them that do something at this moment; none where each has one transfer.
+    pub(crate) busy: Option<usize>,
+}
+
 /// The requests of a server.
 #[derive(Default)]
 pub(crate) struct Traffic {
@@ -95,6 +109,8 @@ pub(crate) struct Traffic {
     counted: bool,
     running: Mutex<Vec<Arc<Running>>>,
     totals: Totals,
+    /// Looks at the front, when somebody asks.
+    gauges: OnceLock<Probe>,
 }
 
 /// Sums since the start.
@@ -159,6 +175,17 @@ impl Traffic {
     /// Counts complete downloads.
     pub(crate) fn count_downloads(&mut self, downloads: Downloads) {
         self.downloads = Some(downloads);
+    }
+
+    /// Says how to look at the front.
+    pub(crate) fn gauge(&self, probe: impl Fn() -> Option<Gauges> + Send + Sync + 'static) {
+        // It is said once.
+        let _ = self.gauges.set(Box::new(probe));
+    }
+
+    /// What the front has at this moment.
+    pub(crate) fn gauges(&self) -> Gauges {
+        self.gauges.get().and_then(|probe| probe()).unwrap_or_default()
     }
 
     pub(crate) fn totals(&self) -> &Totals {

@@ -43,6 +43,7 @@ pub(crate) use body::shortened;
 pub use body::{Body, Position, Segment};
 use body::{Parts, content_range};
 use cache::Cache;
+pub(crate) use listing::Size;
 use listing::{Format, Listing};
 use representation::{Held, Representation};
 use resource::{Resource, Sought};
@@ -64,8 +65,8 @@ use crate::tree::{Found, Tree};
 /// The methods that are served (RFC 9110 section 10.2.1).
 const ALLOW: &str = "GET, HEAD, OPTIONS";
 
-const HTML: &str = "text/html; charset=utf-8";
-const PLAIN: &str = "text/plain; charset=utf-8";
+pub(crate) const HTML: &str = "text/html; charset=utf-8";
+pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// The file at the root that is sent where nothing is found, if it is there.
 const NOT_FOUND: &[u8] = b"404.html";
@@ -173,7 +174,7 @@ pub(crate) fn field_line(out: &mut Vec<u8>, name: &str, value: &str) {
 }
 
 impl Answer {
-    fn new(status: u16, body: Body) -> Self {
+    pub(crate) fn new(status: u16, body: Body) -> Self {
         let content_length = body.length();
         Self { status: StatusCode(status), fields: Fields::default(), content_length, body }
     }
@@ -182,8 +183,14 @@ impl Answer {
         Self { content_length: None, ..Self::new(status, Body::EMPTY) }
     }
 
-    fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.fields.push(name, value);
+        self
+    }
+
+    /// Sets a field in place of that of the same name.
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        set_fields(&mut self.fields.own, &[(name.into(), value.into())]);
         self
     }
 
@@ -193,7 +200,7 @@ impl Answer {
     }
 
     /// As the method wants it: HEAD gets the same head and no body.
-    fn to(self, request: &Request<'_>) -> Self {
+    pub(crate) fn to(self, request: &Request<'_>) -> Self {
         match request.method {
             Method::Head => Self { body: Body::EMPTY, ..self },
             _ => self,

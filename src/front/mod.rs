@@ -5,11 +5,12 @@ pub mod tiny;
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use threadpool::ThreadPool;
 
-use crate::answer::Answer;
+use crate::admin::{self, Admin};
+use crate::answer::{Answer, Site};
 use crate::http::request::Request;
 use crate::limits;
 use crate::seldom::Seldom;
@@ -18,6 +19,47 @@ use crate::traffic::Outcome;
 
 /// How often the cache lets go of what nobody wants.
 const TIDY: Duration = Duration::from_secs(30);
+
+/// What answers. A server has one of the first kind; the second is a small one beside it.
+#[expect(clippy::large_enum_variant, reason = "there is one of each, and no request pays for a way to it")]
+pub(crate) enum Service {
+    /// The files.
+    Site(Site),
+    /// What is told of the server to who runs it.
+    Admin(Admin),
+}
+
+impl Service {
+    fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
+        match self {
+            Self::Site(site) => site.answer(request, now),
+            Self::Admin(admin) => admin.answer(request, now),
+        }
+    }
+
+    fn site(&self) -> Option<&Site> {
+        match self {
+            Self::Site(site) => Some(site),
+            Self::Admin(_) => None,
+        }
+    }
+
+    /// What is to be done now and then.
+    fn tidy(&self) {
+        match self {
+            Self::Site(site) => site.tidy(),
+            Self::Admin(admin) => admin.sample(SystemTime::now()),
+        }
+    }
+
+    /// How often.
+    fn tidies(&self) -> Duration {
+        match self {
+            Self::Site(_) => TIDY,
+            Self::Admin(_) => admin::SAMPLE,
+        }
+    }
+}
 
 /// So many worker threads; an error if the system has no thread more.
 fn pool(workers: usize) -> io::Result<ThreadPool> {

@@ -17,6 +17,7 @@
 //! - `pace`: how fast answers leave;
 //! - `traffic`: what is told of requests at their end;
 //! - `log`: the access log, and disks that are slow or full;
+//! - `admin`: what a server tells about itself, also to a browser;
 //! - `limits`: the bounds of the direct front in connections, time and rate;
 //! - `listen`: where the server listens, what it does when it is started and stopped while others come, and its supervisor;
 //! - `cache`: the cache of both fronts, and files that change;
@@ -31,6 +32,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod access;
+mod admin;
 mod archive;
 mod attacks;
 mod cache;

@@ -17,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use query::{After, Column, Page};
 pub(crate) use query::{Format, Query};
+pub(crate) use text::Size;
 
 use super::Refusal;
 use crate::http::media_type;

@@ -153,7 +153,7 @@ impl Listing {
 }
 
 /// A number of bytes as people read it.
-struct Size(u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

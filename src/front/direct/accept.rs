@@ -47,7 +47,8 @@ pub(super) fn room(plan: &Plan, listeners: usize) -> usize {
     // Of the three that an archive needs one is the file.
     let archives = 2 * plan.archives().0;
     let own = limits::DESCRIPTORS_SPARE + limits::CACHED_FILES + limits::REFUSALS + archives;
-    let others = own + plan.workers + listeners;
+    let admin = if plan.admin { 2 * limits::ADMIN_CONNECTIONS } else { 0 };
+    let others = own + admin + plan.workers + listeners;
     let wanted = (2 * plan.connections + others) as u64;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let mut allowed = current.unwrap_or(u64::MAX);
@@ -153,6 +154,11 @@ impl Door {
 
     pub(super) fn inside(&self) -> usize {
         self.inside.load(Ordering::Relaxed)
+    }
+
+    /// How many there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// Whether one more was counted in than there may be.

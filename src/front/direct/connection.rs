@@ -344,7 +344,7 @@ impl Connection {
         let mut answer = match head.expect {
             _ if request.target.len() > limits::TARGET => Answer::error(414, request),
             Expect::Other => Answer::error(417, request),
-            _ => answer_or_500(request, || worker.shared.site.answer(request, now)),
+            _ => answer_or_500(request, || worker.shared.service.answer(request, now)),
         };
         // What would have been fine without the body is refused because of it.
         if too_long && answer.status.0 < 400 {
@@ -366,8 +366,8 @@ impl Connection {
             true => (request.version < (1, 1)).then_some("keep-alive"),
             false => Some("close"),
         };
-        let ticket =
-            worker.shared.traffic.begin(request, head.method, self.peer.0, &answer, Some(&worker.shared.site), now);
+        let site = worker.shared.service.site();
+        let ticket = worker.shared.traffic.begin(request, head.method, self.peer.0, &answer, site, now);
         worker.output.clear();
         if interim {
             worker.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -37,16 +37,15 @@ use std::time::{Duration, Instant};
 
 use socket2::Socket;
 
-use crate::answer::Site;
 use crate::budget::Plan;
 use crate::config::Config;
-use crate::front::{TIDY, pool};
+use crate::front::{Service, pool};
 use crate::http::date::Clock;
 use crate::limits;
 use crate::listen::{Listener, is_unix};
 use crate::send::pace::Pace;
 use crate::stop::Stop;
-use crate::traffic::{Outcome, Traffic};
+use crate::traffic::{Gauges, Outcome, Traffic};
 use accept::{Candidates, Door};
 use alarms::Alarms;
 use connection::{Connection, Next, Spare};
@@ -61,7 +60,7 @@ const ENDING: Duration = Duration::from_millis(10);
 
 /// What the threads of a server have in common.
 struct Shared {
-    site: Site,
+    service: Service,
     config: Config,
     plan: Plan,
     stop: Arc<Stop>,
@@ -119,17 +118,21 @@ fn send_buffer(plan: &Plan) -> usize {
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
 pub(crate) fn run(
-    site: Site,
+    service: Service,
     listeners: Vec<Listener>,
     config: Config,
     plan: Plan,
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
-    let most = accept::room(&plan, listeners.len());
+    let most = match &service {
+        Service::Site(_) => accept::room(&plan, listeners.len()),
+        // It has those that the other one leaves.
+        Service::Admin(_) => plan.connections,
+    };
     let workers = plan.workers;
     let shared = Arc::new(Shared {
-        site,
+        service,
         poller: Poller::new()?,
         connections: Table::new(most + limits::REFUSALS),
         held: AtomicUsize::new(0),
@@ -146,6 +149,8 @@ pub(crate) fn run(
         stop,
     });
     shared.door.open(&shared.poller)?;
+    let seen = Arc::downgrade(&shared);
+    shared.traffic.gauge(move || seen.upgrade().map(|shared| shared.gauges()));
     let pool = pool(workers)?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, over) = mpsc::channel::<()>();
@@ -180,7 +185,10 @@ pub(crate) fn run(
         pass_time();
     }
     match inside() {
-        0 => log::info!("all transfers are finished"),
+        0 if shared.service.site().is_some() => log::info!("all transfers are finished"),
+        0 => {}
+        // Who looks at the page of a server that has ended sees that it has.
+        _ if shared.service.site().is_none() => {}
         count => {
             log::warn!("connections that are cut off: {count}");
             shared.cut_off();
@@ -195,6 +203,16 @@ pub(crate) fn run(
 }
 
 impl Shared {
+    /// What there is of it at this moment, and how much of that is at work.
+    fn gauges(&self) -> Gauges {
+        let (inside, most) = (self.door.inside(), self.door.most());
+        Gauges {
+            connections: Some((inside.min(most), most)),
+            workers: self.plan.workers,
+            busy: Some(self.seats.busy()),
+        }
+    }
+
     /// Tells of the requests that the stop does not wait for.
     fn cut_off(&self) {
         for number in self.connections.numbers() {
@@ -364,9 +382,9 @@ impl Worker {
                 self.sweep();
                 shared.door.reopen(&shared.poller);
             }
-            if tidied.elapsed() >= TIDY {
+            if tidied.elapsed() >= shared.service.tidies() {
                 tidied = Instant::now();
-                shared.site.tidy();
+                shared.service.tidy();
             }
         }
     }

@@ -176,6 +176,11 @@ impl Seats {
         active
     }
 
+    /// Workers that are within a turn.
+    pub(super) fn busy(&self) -> usize {
+        self.turns.iter().filter(|turn| turn.count.load(Ordering::Relaxed) % 2 == 1).count()
+    }
+
     /// Gives a seat to another worker in place of one that is held up at this count.
     fn hold_up(&self, turn: &Turn, count: u32, left: &mut Vec<u64>) {
         let mut seats = self.lock();

@@ -65,7 +65,7 @@ use crate::send;
 use crate::send::copy::{Copier, Failure, Pool};
 use crate::send::pace::Pace;
 use crate::stop::Stop;
-use crate::traffic::{Outcome, Ticket, Traffic};
+use crate::traffic::{Gauges, Outcome, Ticket, Traffic};
 use acceptor::Acceptor;
 
 /// The large buffers of all who call [`Site::respond`].
@@ -121,6 +121,9 @@ pub(crate) fn run(
     stop: Arc<Stop>,
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
+    let workers = plan.workers * listeners.len();
+    // More is not told: tiny_http holds the connections.
+    traffic.gauge(move || Some(Gauges { connections: None, workers, busy: None }));
     let shared = Arc::new(Shared {
         site,
         pool: Pool::new(plan.buffer_size),
