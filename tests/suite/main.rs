@@ -21,6 +21,7 @@
 //! - `limits`: the bounds of the direct front in connections, time and rate;
 //! - `listen`: where the server listens, what it does when it is started and stopped while others come, and its supervisor;
 //! - `cache`: the cache of both fronts, and files that change;
+//! - `balancer`: two of the real program behind a real balancer, restarted in turn;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `soak`: everything at once, for a long time, on the real program (`make soak`);
 //! - `program`: the binary, its command line and its signals;
@@ -35,6 +36,7 @@ mod access;
 mod admin;
 mod archive;
 mod attacks;
+mod balancer;
 mod cache;
 mod client;
 mod examples;
