@@ -220,6 +220,7 @@ impl Server {
         let stop = Arc::new(Stop::new(config.drain_wait));
         let Opened { plan, site, log, admin } = opened;
         let mut traffic = Traffic::default();
+        traffic.log();
         if let Some(log) = log.clone() {
             traffic.observe(Box::new(move |exchange| log.take(exchange)));
         }

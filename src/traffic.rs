@@ -3,6 +3,7 @@
 //! Where nobody wants to know a request costs one look at one word. Otherwise what a log says of it is kept until its end is
 //! certain, cut to [`TOLD_TARGET`] and [`TOLD_FIELD`] bytes, so that slow clients with long targets hold no more memory.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,7 +108,10 @@ pub(crate) struct Traffic {
     downloads: Option<Downloads>,
     /// Whether somebody wants to know what is on its way, and the sums.
     counted: bool,
-    running: Mutex<Vec<Arc<Running>>>,
+    /// By where they are in memory.
+    running: Mutex<HashMap<usize, Arc<Running>>>,
+    /// Whether requests are logged, if that is wanted of the log.
+    logged: bool,
     totals: Totals,
     /// Looks at the front, when somebody asks.
     gauges: OnceLock<Probe>,
@@ -167,6 +171,11 @@ impl Traffic {
         self.observers.push(observer);
     }
 
+    /// Has each request logged, where that much is logged.
+    pub(crate) fn log(&mut self) {
+        self.logged = true;
+    }
+
     /// Keeps what is on its way, and the sums.
     pub(crate) fn count(&mut self) {
         self.counted = true;
@@ -194,7 +203,7 @@ impl Traffic {
 
     /// The answers that are on their way, in no order.
     pub(crate) fn running(&self) -> Vec<Arc<Running>> {
-        self.lock().clone()
+        self.lock().values().cloned().collect()
     }
 
     /// What is to be kept of a request, for the end of its answer; none if nobody wants to know. `method` as it stood there.
@@ -207,7 +216,7 @@ impl Traffic {
         site: Option<&Site>,
         now: SystemTime,
     ) -> Option<Box<Ticket>> {
-        if self.observers.is_empty() && !self.counted && self.downloads.is_none() && !log::log_enabled!(Level::Debug) {
+        if self.observers.is_empty() && !self.counted && self.downloads.is_none() && !self.is_logged() {
             return None;
         }
         Some(self.keep(request, method, client, answer, site, now))
@@ -264,7 +273,7 @@ impl Traffic {
             begun: ticket.begun,
             sent: AtomicU64::new(0),
         });
-        self.lock().push(Arc::clone(&running));
+        self.lock().insert(place(&running), Arc::clone(&running));
         ticket.running = Some(running);
     }
 
@@ -273,7 +282,7 @@ impl Traffic {
         ticket.finish();
         let Ticket { mut exchange, selection, running, .. } = *ticket;
         if let Some(running) = running {
-            self.lock().retain(|other| !Arc::ptr_eq(other, &running));
+            self.lock().remove(&place(&running));
         }
         exchange.sent = exchange.expected.map_or(sent, |expected| sent.min(expected));
         exchange.outcome = outcome;
@@ -285,14 +294,18 @@ impl Traffic {
             self.totals.add(&exchange);
         }
         self.observers.iter().for_each(|observer| observer(&exchange));
-        if log::log_enabled!(Level::Debug) {
+        if self.is_logged() {
             let client = exchange.client.map_or("-".into(), |client| client.to_string());
             let Exchange { method, target, status, sent, time, .. } = &exchange;
             log::debug!("{client} {method:?} {target:?} {status} {sent} bytes, {} in {time:?}", outcome.name());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<Running>>> {
+    fn is_logged(&self) -> bool {
+        self.logged && log::log_enabled!(Level::Debug)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Running>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -336,6 +349,10 @@ impl Ticket {
         self.exchange.status = answer.status.0;
         self.exchange.expected = answer.body.length();
     }
+}
+
+fn place(running: &Arc<Running>) -> usize {
+    Arc::as_ptr(running).addr()
 }
 
 /// No more than so many bytes of a text, with three dots in place of the rest.
