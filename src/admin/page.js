@@ -38,7 +38,7 @@
   const make = (tag, parent) => parent.appendChild(document.createElement(tag));
   const row = transfer => {
     const item = document.createElement("li"), label = make("bdi", make("b", item)), client = make("span", item);
-    label.textContent = name(transfer.target);
+    label.textContent = label.title = name(transfer.target);
     client.textContent = transfer.client ?? "";
     const bar = transfer.expected ? make("progress", item) : null;
     if (bar) {

@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// What the page may do: its style, its script, and to ask this server. A test holds hashes and texts together.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-7cu25RWAWvMmchgQpFyzS84ZsxWyBKdSVqhyqlT94ZU='; script-src 'sha256-+r4f0LdYTwMQrspZY34DpDLqL3pPvsZ5TWWLgcTPmp8='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-Q36WTcnOUzTjTWp7MSO84PVetPXO/KyksT/SNA/QY9o='; script-src 'sha256-F7fxLxxN32rOSI1ARH5bONWd4EqGWPP22OrNJBOIHFg='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Seconds that the pictures show, and their height: their units.
 const WIDTH: f64 = 300.0;
