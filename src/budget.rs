@@ -104,7 +104,8 @@ impl Wishes {
         if memory < least {
             let least = least.div_ceil(64 * KIB) * 64;
             return Err(format!(
-                "memory: {memory} bytes are not enough for the rest of what is asked for: {least}K would be the least"
+                "memory: {}K are not enough for the rest of what is asked for: {least}K would be the least",
+                memory / KIB
             ));
         }
         // What is left in the end for what nobody has counted.
@@ -379,8 +380,13 @@ mod tests {
             let least = wishes.least();
             let memory = |memory| Wishes { memory: Some(memory), ..wishes };
             let refused = memory(least - 1).plan().unwrap_err();
-            let said: usize =
-                refused.split_whitespace().find_map(|word| word.strip_suffix('K')).unwrap().parse().unwrap();
+            let said: usize = refused
+                .split_whitespace()
+                .filter_map(|word| word.strip_suffix('K'))
+                .next_back()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert!((least..least + 64 * KIB).contains(&(said * KIB)), "{name}: {refused}");
             for budget in (0..200).map(|step| least + step * step * 20_011) {
                 let plan = memory(budget).plan().unwrap();

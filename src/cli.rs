@@ -328,7 +328,7 @@ fn command() -> Command {
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("1")
-                .value_parser(value_parser!(usize))
+                .value_parser(|text: &str| text.parse::<usize>().map_err(|_| "not a number of downloads such as 3"))
                 .help("Ends after so many complete downloads of files, or one; what broke off does not count"),
         )
         .arg(
@@ -342,6 +342,7 @@ fn command() -> Command {
                 .value_name("FORMAT")
                 .value_parser(choice(LogFormat::ALL))
                 .default_value("combined")
+                .requires("access-log")
                 .help("What these lines look like"),
         )
         .arg(

@@ -94,7 +94,10 @@ impl Listener {
             Some(true) if !take_over => {
                 return Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already"));
             }
-            Some(false) if !take_over => fs::remove_file(path)?,
+            Some(false) if !take_over => {
+                log::info!("a socket that nobody listens at any more is removed: {}", path.display());
+                fs::remove_file(path)?;
+            }
             _ => {}
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -73,6 +73,7 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
         say(&format!("Admin at http://{address}"));
     }
     let handle = server.handle();
+    let (wait, drain) = (config.drain_wait, config.drain);
     if let Some(supervisor) = supervisor.clone() {
         let (handle, status) = (handle.clone(), format!("Serving {root} at {}", places.join(", ")));
         let watch = move || supervisor.watch(&handle, &status);
@@ -100,11 +101,18 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
                     let _ = reloads.try_send(());
                 }
                 _ if !std::mem::replace(&mut asked, true) => {
+                    let first = if wait.is_zero() {
+                        String::new()
+                    } else {
+                        format!("everybody is served for {wait:?} more, then ")
+                    };
+                    log::info!("stopping: {first}transfers in flight have {drain:?}; a second signal ends it at once");
                     handle.stop();
                     supervisor.iter().for_each(|supervisor| supervisor.stopping());
                 }
                 // Who asks twice does not want to wait.
                 _ => {
+                    log::warn!("ended at once by a second signal");
                     handle.end_access_log();
                     std::process::exit(1)
                 }

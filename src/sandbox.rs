@@ -201,7 +201,7 @@ mod linux {
         };
         let write = match &allowed.remove[..] {
             [] => write,
-            folders => format!("{write}, removes names in {}", names(folders)),
+            folders => format!("{write}, removes names beneath {}", names(folders)),
         };
         let connect = match &allowed.connect[..] {
             _ if abi < ABI::V4 => String::new(),

@@ -21,8 +21,11 @@ use crate::site::{Folder, noise};
 const CLIENTS: u64 = 32;
 /// How long it lasts until it has all that it will ever have.
 const WARM: Duration = Duration::from_secs(10);
-/// How much more memory than then it may have at the end, in bytes: the allocator gives pages back as it likes.
-const MARGIN: usize = 4 << 20;
+/// How much more memory than then it may have at the end, in bytes: the allocator gives pages back as it likes. On tiny-http what
+/// 40 workers hold at a time goes up for a minute yet, and then no more, however long it lasts.
+fn margin(front: &str) -> usize {
+    if front == "direct" { 4 << 20 } else { 8 << 20 }
+}
 /// Bytes of the large file.
 const LARGE: usize = 4 << 20;
 
@@ -302,7 +305,7 @@ fn nothing_is_left_of_everything_at_once() {
         println!(
             "  at the end: {descriptors} descriptors, {threads} threads, {later} KiB; {answered} answers, {vanished} vanished"
         );
-        assert!(later << 10 <= (memory << 10) + MARGIN, "{memory} KiB have become {later}");
+        assert!(later << 10 <= (memory << 10) + margin(front), "{memory} KiB have become {later}");
         soak.come(Ipv4Addr::LOCALHOST, &mut random);
         let Soak { program, mut log, folder: _folder, .. } = soak;
         program.signal(Signal::TERM);
