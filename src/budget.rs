@@ -38,6 +38,12 @@ const ARCHIVES: usize = 9 * MIB;
 const ARCHIVE: usize = limits::ARCHIVE_NAMES_MIN + limits::ARCHIVE_NAMES_ABOVE;
 /// Bytes of what is remembered of passwords, and of the file of users, without which there are none.
 const AUTH: usize = 256 * KIB;
+/// Bytes that are kept of a request until its end, if somebody wants to know what became of it: what a client said, each cut to
+/// its bound, and the rest of an `Exchange` (measured: 2.0 KiB, 3.3 KiB with `--admin`, which keeps the target once more).
+const TOLD: usize = limits::TOLD_TARGET + 4 * limits::TOLD_FIELD + 384;
+const SHOWN: usize = limits::TOLD_TARGET + 128;
+/// Bytes of lines for the access log: those that wait, and those that are being written.
+const LOG: usize = 2 * limits::LOG_QUEUE;
 /// Bytes of what tells about the server: two threads, and a page for each of some who ask.
 const ADMIN: usize = MIB;
 
@@ -57,6 +63,9 @@ pub(crate) struct Wishes {
     pub(crate) archive: bool,
     pub(crate) auth: bool,
     pub(crate) admin: bool,
+    pub(crate) access_log: bool,
+    /// Whether somebody else wants to know what becomes of requests.
+    pub(crate) told: bool,
     pub(crate) workers: Option<usize>,
     pub(crate) buffer_size: Option<usize>,
     pub(crate) send_buffer: Option<usize>,
@@ -186,7 +195,10 @@ impl Wishes {
             archives: if self.archive { ARCHIVE } else { 0 },
             by_kernel: self.memory.is_none(),
             admin: self.admin,
-            program: PROGRAM + if self.auth { AUTH } else { 0 } + if self.admin { ADMIN } else { 0 },
+            program: PROGRAM
+                + if self.auth { AUTH } else { 0 }
+                + if self.admin { ADMIN } else { 0 }
+                + if self.access_log { LOG } else { 0 },
             of_workers: 0,
             of_connections: None,
             heads: if self.direct { limits::HEADS_HELD } else { 0 },
@@ -243,7 +255,8 @@ impl Wishes {
             0 => SYSTEM_BUFFER + SEGMENT,
             size => size + SEGMENT,
         };
-        CONNECTION + SOCKET + unsent
+        let told = if self.told || self.access_log || self.admin { TOLD } else { 0 };
+        CONNECTION + SOCKET + unsent + told + if self.admin { SHOWN } else { 0 }
     }
 }
 
@@ -323,6 +336,8 @@ mod tests {
         archive: false,
         auth: false,
         admin: false,
+        access_log: false,
+        told: false,
         workers: None,
         buffer_size: None,
         send_buffer: None,
@@ -368,6 +383,8 @@ mod tests {
             ("nothing", DIRECT),
             ("archives and passwords", Wishes { archive: true, auth: true, ..DIRECT }),
             ("sockets count", Wishes { sockets: true, ..DIRECT }),
+            ("an access log", Wishes { access_log: true, ..DIRECT }),
+            ("all that is told", Wishes { told: true, admin: true, ..DIRECT }),
             ("the system's send buffer", Wishes { sockets: true, send_buffer: Some(0), ..DIRECT }),
             ("connections", Wishes { connections: Some(2300), archive: true, ..DIRECT }),
             ("connections, sockets count", Wishes { connections: Some(100), sockets: true, ..DIRECT }),

@@ -91,7 +91,7 @@ pub struct Config {
     pub rate_total: u64,
     /// Stops after so many complete downloads of files, or of archives, 1 or more: a file counts once, as a whole or in ranges that
     /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has
-    /// acknowledged (on Linux), on the other one what its socket took. Default: none, and it goes on.
+    /// acknowledged (on Linux); on the other one, and through a Unix socket, it is what the socket took. Default: none, and it goes on.
     pub once: Option<usize>,
     /// Where the server tells about itself: a page with what is on its way (`/`), the same as JSON (`/status.json`), metrics
     /// for Prometheus (`/metrics`), and whether it serves or stops (`/healthz`). There is no password: it is for an address that
@@ -218,6 +218,8 @@ impl Config {
             archive: self.rules.archive,
             auth: self.auth.is_some(),
             admin: self.admin.is_some(),
+            access_log: self.access_log.is_some(),
+            told: self.once.is_some() || log::log_enabled!(target: "brooklet", log::Level::Debug),
             workers: self.workers,
             buffer_size: self.buffer_size,
             send_buffer: self.send_buffer,

@@ -20,6 +20,8 @@ pub(crate) struct Listener {
     socket: Socket,
     place: Place,
     origin: Origin,
+    /// The name that it has until [`take_over`](Self::take_over).
+    first: Option<PathBuf>,
 }
 
 /// Where a socket listens.
@@ -70,11 +72,12 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(limits::BACKLOG)?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
-        Ok(Self { socket, place: Place::Ip(address), origin: Origin::Own })
+        Ok(Self { socket, place: Place::Ip(address), origin: Origin::Own, first: None })
     }
 
     /// Listens at a name in the file system, which has these permissions before anybody can connect. What a server that has gone
-    /// left there makes room; `take_over`: so does one that is still there, without a moment in which nobody listens.
+    /// left there makes room; `take_over`: so does one that is still there, without a moment in which nobody listens, with
+    /// [`take_over`](Self::take_over).
     pub(crate) fn at_path(
         path: &Path,
         mode: u32,
@@ -106,15 +109,12 @@ impl Listener {
         let listening = || {
             fs::set_permissions(&first, Permissions::from_mode(mode))?;
             socket.listen(limits::BACKLOG)?;
-            if take_over {
-                fs::rename(&first, path)?;
-            }
-            fs::symlink_metadata(path)
+            fs::symlink_metadata(&first)
         };
         match listening() {
             Ok(file) => {
                 let origin = Origin::Named(file.dev(), file.ino());
-                Ok(Self { socket, place: Place::Unix(path.into()), origin })
+                Ok(Self { socket, place: Place::Unix(path.into()), origin, first: take_over.then_some(first) })
             }
             Err(error) => {
                 // Nothing else can be done about it.
@@ -122,6 +122,14 @@ impl Listener {
                 Err(error)
             }
         }
+    }
+
+    /// Takes the name of a server that may still be there. Only when nothing else can go wrong any more: that one has lost it then.
+    pub(crate) fn take_over(&mut self) -> io::Result<()> {
+        let (Some(first), Place::Unix(path)) = (&self.first, &self.place) else { return Ok(()) };
+        fs::rename(first, path)?;
+        self.first = None;
+        Ok(())
     }
 
     /// Takes over a socket that listens already.
@@ -143,7 +151,7 @@ impl Listener {
             (None, None) if address.is_unix() => Place::Unix(abstract_name(&address)),
             (None, None) => return wrong("it is of no kind that is known: IPv4, IPv6 or Unix"),
         };
-        Ok(Self { socket, place, origin: Origin::HandedOver })
+        Ok(Self { socket, place, origin: Origin::HandedOver, first: None })
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -169,6 +177,7 @@ impl Listener {
             }
             (Origin::Named(device, inode), Place::Unix(path)) => {
                 // Another server may have taken the name meanwhile.
+                let path = self.first.as_ref().unwrap_or(path);
                 if fs::symlink_metadata(path).is_ok_and(|file| (file.dev(), file.ino()) == (*device, *inode)) {
                     let _ = fs::remove_file(path);
                 }

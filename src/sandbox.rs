@@ -52,13 +52,17 @@ impl Allowed {
             list: if tiny { vec!["/proc".into()] } else { Vec::new() },
             // Where the access log is opened anew.
             write: match config.access_log.as_deref() {
-                Some(file) if file != Path::new("-") => vec![folder_of(file).canonicalize()?],
+                // Where its name is, and where a link in its place leads to.
+                Some(file) if file != Path::new("-") => {
+                    vec![folder_of(file).canonicalize()?, folder_of(&file.canonicalize()?)]
+                }
                 _ => Vec::new(),
             },
             remove: names.iter().map(|name| folder_of(name).canonicalize()).collect::<io::Result<_>>()?,
             connect: if tiny { ports.into_iter().collect() } else { Vec::new() },
         };
         allowed.reread.dedup();
+        allowed.write.dedup();
         let Self { read, reread, .. } = &mut allowed;
         reread.retain(|folder| !read.iter().any(|read| folder.starts_with(read)));
         Ok(allowed)

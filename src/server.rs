@@ -177,7 +177,12 @@ impl Server {
             Listen::Unix(path) => Listener::at_path(path, config.unix_mode, config.reuse_port, prepare)
                 .map_err(|error| Error::BindUnix(path.clone(), error)),
         };
-        let listeners = config.bind.iter().map(listen).collect::<Result<_, _>>()?;
+        let mut listeners = config.bind.iter().map(listen).collect::<Result<Vec<_>, _>>()?;
+        for listener in &mut listeners {
+            if let (Err(error), Place::Unix(path)) = (listener.take_over(), listener.place()) {
+                return Err(Error::BindUnix(path.clone(), error));
+            }
+        }
         Ok(Self::new(config, opened, listeners))
     }
 

@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::config::LogFormat;
 use crate::limits;
-use crate::traffic::Exchange;
+use crate::traffic::{Exchange, Outcome};
 
 /// How long the first line waits for others to be written along with it: one call for many, and nobody who watches a log sees
 /// that it is not at once.
@@ -38,6 +38,8 @@ pub(crate) struct AccessLog {
     queue: Mutex<Queue>,
     /// There is something for the thread that writes.
     filled: Condvar,
+    /// It has taken what there was.
+    taken: Condvar,
     /// It has ended.
     ended: Condvar,
 }
@@ -53,6 +55,8 @@ struct Queue {
     reopen: bool,
     end: bool,
     ended: bool,
+    /// Until when the stop waits for room for those that it cuts off, all at once, and of whom an operator wants to know.
+    patience: Option<Instant>,
     /// Where the thread begins, until then.
     file: Option<File>,
 }
@@ -61,7 +65,14 @@ impl AccessLog {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: &Path, format: LogFormat) -> io::Result<Self> {
         let queue = Mutex::new(Queue { file: Some(open(path)?), ..Queue::default() });
-        Ok(Self { path: path.into(), format, queue, filled: Condvar::new(), ended: Condvar::new() })
+        Ok(Self {
+            path: path.into(),
+            format,
+            queue,
+            filled: Condvar::new(),
+            taken: Condvar::new(),
+            ended: Condvar::new(),
+        })
     }
 
     /// Starts the thread that writes.
@@ -72,11 +83,18 @@ impl AccessLog {
         thread.spawn(move || log.write(file)).map(drop)
     }
 
-    /// Takes a line. Never waits for the disk.
+    /// Takes a line. Never waits for the disk, but where the stop cuts off many at once, and then not for long.
     pub(crate) fn take(&self, exchange: &Exchange) {
         let mut queue = self.queue();
         if queue.end {
             return;
+        }
+        if exchange.outcome == Outcome::CutOff {
+            // Nobody else is served any more whom waiting could hold up.
+            let until = *queue.patience.get_or_insert_with(|| Instant::now() + END);
+            let full = |queue: &mut Queue| queue.text.len() >= limits::LOG_QUEUE / 2 && !queue.end;
+            let wait = until.saturating_duration_since(Instant::now());
+            queue = self.taken.wait_timeout_while(queue, wait, full).unwrap_or_else(PoisonError::into_inner).0;
         }
         let before = queue.text.len();
         let written = match self.format {
@@ -180,6 +198,7 @@ impl AccessLog {
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         std::mem::swap(&mut queue.text, text);
+        self.taken.notify_all();
         queue.writing = lines(text.as_bytes());
         (std::mem::take(&mut queue.reopen), queue.end)
     }

@@ -82,6 +82,10 @@ pub(crate) fn config() -> Config {
         send_buffer: Some(limits::ADMIN_SEND_BUFFER),
         cache: Some(0),
         max_connections: Some(limits::ADMIN_CONNECTIONS),
+        // Who drips must not keep a probe away for long, nor one client all others.
+        max_connections_per_client: limits::ADMIN_CONNECTIONS / 2,
+        head_timeout: Duration::from_secs(2),
+        stall_timeout: Duration::from_secs(5),
         // Who waits for an answer when the server ends has it soon.
         drain: Duration::from_secs(1),
         ..Config::default()

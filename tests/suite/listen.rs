@@ -145,6 +145,12 @@ fn what_stands_where_a_unix_socket_is_to_be() {
         Server::bind(Config { bind: vec![Listen::Unix(path.into())], reuse_port: true, ..config.clone() })
     };
     let old = over(&path).unwrap();
+    // Who cannot start takes nothing over.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let bind = vec![Listen::Unix(path.clone()), Ipv4Addr::LOCALHOST.into()];
+    let port = taken.local_addr().unwrap().port();
+    assert!(Server::bind(Config { bind, port, reuse_port: true, ..config.clone() }).is_err());
+    assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "the old one still listens");
     let new = over(&path).unwrap();
     drop(old);
     assert!(fs::metadata(&path).unwrap().file_type().is_socket(), "the name is not the old one's any more");

@@ -318,6 +318,27 @@ fn a_disk_that_stands_still_holds_nobody_up_and_what_it_missed_is_counted() {
 }
 
 #[test]
+fn all_whom_the_stop_cuts_off_at_once_have_their_lines() {
+    let (folder, count) = (site(), 500);
+    let log = place(&folder);
+    let mut program = program(&folder, "direct", &log, &["--drain", "0"]);
+    let address = program.address(&folder.root());
+    let long = "x".repeat(900);
+    let mut clients: Vec<_> = (0..count).map(|_| Client::with_small_window(address)).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(get(&format!("/large?{number}?{long}")));
+        assert_eq!(client.receive_head().status, 200);
+    }
+    program.signal(Signal::TERM);
+    let (status, _, err) = program.end();
+    assert!(status == Some(0) && !err.contains("left out"), "{err}");
+    let lines = read(&log);
+    assert!(lines.iter().all(|line| line.ends_with(" cut-off")));
+    // More than the queue takes at once.
+    assert!(lines.len() == count && lines.concat().len() > 400 << 10, "{} lines", lines.len());
+}
+
+#[test]
 fn a_disk_that_never_moves_again_does_not_hold_up_the_end() {
     let folder = site();
     for (front, _) in Front::ALL {
