@@ -473,6 +473,41 @@ mod tests {
     }
 
     #[test]
+    fn a_page_begins_within_200_ms_however_many_downloads_share_the_line() {
+        let begun = Instant::now();
+        for (name, rate, client) in
+            [("of another client", 400_000, 2), ("of the same", 400_000, 1), ("on a slow line", 50_000, 2)]
+        {
+            let pace = Pace::new(0, rate, begun).unwrap();
+            let mut long: Vec<_> = (0..50).map(|_| (share(1, begun), begun)).collect();
+            let (mut page, mut waits) = (None, Vec::new());
+            for milliseconds in 0..10_000 {
+                let now = begun + milliseconds * SECOND / 1000;
+                for (share, at) in &mut long {
+                    if *at <= now {
+                        *at = pace.ask(share, Part::Rest, now);
+                    }
+                    if *at <= now {
+                        pace.sent(share, Part::Rest, share.granted(), now);
+                    }
+                }
+                if milliseconds % 250 == 7 && page.is_none() {
+                    page = Some((share(client, now), now));
+                }
+                if let Some((mut share, asked)) = page.take() {
+                    if pace.ask(&mut share, Part::Beginning, now) <= now {
+                        waits.push(now - asked);
+                        pace.sent(&mut share, Part::Beginning, 2048, now);
+                    } else {
+                        page = Some((share, asked));
+                    }
+                }
+            }
+            assert!(waits.len() >= 39 && waits.iter().all(|wait| *wait <= SECOND / 5), "{name}: {waits:?}");
+        }
+    }
+
+    #[test]
     fn neither_long_transfers_nor_beginnings_starve_and_the_sum_is_what_it_is() {
         let begun = Instant::now();
         let short =
