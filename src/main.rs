@@ -108,7 +108,6 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
                     };
                     log::info!("stopping: {first}transfers in flight have {drain:?}; a second signal ends it at once");
                     handle.stop();
-                    supervisor.iter().for_each(|supervisor| supervisor.stopping());
                 }
                 // Who asks twice does not want to wait.
                 _ => {
@@ -119,7 +118,10 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
             }
         }
     })?;
-    Ok(server.run()?)
+    server.run()?;
+    // With nothing in flight the end may come before its beginning was told.
+    supervisor.iter().for_each(|supervisor| supervisor.stopping());
+    Ok(())
 }
 
 fn is_at_terminal() -> bool {

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+#[cfg(feature = "cli")]
+use std::time::Duration;
 use std::time::SystemTime;
 
 use rustix::io::Errno;
@@ -81,6 +83,12 @@ impl Handle {
     /// once.
     pub fn stop(&self) {
         self.stop.begin();
+    }
+
+    /// Waits until it begins to stop, whoever wants that, but no longer than this; returns whether it does.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_stopping_within(&self, most: Duration) -> bool {
+        self.stop.is_draining_within(most)
     }
 
     /// How often the server has looked after itself and found that it can answer. While it runs that becomes more at least each

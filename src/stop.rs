@@ -48,7 +48,8 @@ impl Stop {
     /// Ends one wait, or the next one.
     pub(crate) fn wake(&self) {
         self.lock().woken = true;
-        self.changed.notify_one();
+        // More than one may wait, for different things.
+        self.changed.notify_all();
     }
 
     /// Whether there will be an end: from the wish on. Asked for every request: no lock.
@@ -82,6 +83,14 @@ impl Stop {
         }
         waits.woken = false;
         self.is_set()
+    }
+
+    /// Waits until there will be an end, but no longer than this; returns whether there will be.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_draining_within(&self, most: Duration) -> bool {
+        let not_yet = |_: &mut Waits| !self.is_draining();
+        drop(self.changed.wait_timeout_while(self.lock(), most, not_yet));
+        self.is_draining()
     }
 
     /// Says that the server looks after itself, and could do its work.

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -56,7 +56,8 @@ pub struct Supervisor {
     socket: UnixDatagram,
     /// How long the program may say nothing.
     watchdog: Option<Duration>,
-    stopping: AtomicBool,
+    /// Whether it was told of the end.
+    stopping: Mutex<bool>,
 }
 
 impl Supervisor {
@@ -77,35 +78,40 @@ impl Supervisor {
             }
             None => None,
         };
-        Ok(Some(Self { socket, watchdog, stopping: AtomicBool::new(false) }))
+        Ok(Some(Self { socket, watchdog, stopping: Mutex::new(false) }))
     }
 
-    /// Says when the server has begun, and from then on, as often as it was asked to, that it is alive while it is. Never returns
-    /// if there is a watchdog.
+    /// Says when the server has begun; from then on, as often as it was asked to, that it is alive while it is; and when it begins
+    /// to stop, whoever wants that. Never returns if there is a watchdog.
     pub fn watch(&self, server: &Handle, status: &str) {
-        while server.looks() == 0 {
-            std::thread::sleep(LOOK);
-        }
+        // One that has nothing to wait for may stop before it looks for the first time.
+        while server.looks() == 0 && !server.is_stopping_within(LOOK) {}
         self.tell(&format!("READY=1\nSTATUS={status}"));
-        let Some(watchdog) = self.watchdog else { return };
+        let pause = self.watchdog.map_or(Duration::MAX, |watchdog| watchdog / 2);
         let (mut looks, mut seen) = (server.looks(), Instant::now());
-        loop {
-            std::thread::sleep(watchdog / 2);
+        while !server.is_stopping_within(pause) {
             let now = server.looks();
             if now != looks {
                 (looks, seen) = (now, Instant::now());
             }
-            // Who waits for the last transfers looks no more.
-            if seen.elapsed() < PATIENCE || self.stopping.load(Ordering::Relaxed) {
+            if seen.elapsed() < PATIENCE {
                 self.tell("WATCHDOG=1");
             }
         }
+        self.stopping();
+        // The server waits for the last transfers, and looks after itself no more.
+        while self.watchdog.is_some() {
+            self.tell("WATCHDOG=1");
+            std::thread::sleep(pause);
+        }
     }
 
-    /// Says that the end has begun.
+    /// Says that the end has begun, unless that was said.
     pub fn stopping(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        self.tell("STOPPING=1");
+        let mut told = self.stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *told, true) {
+            self.tell("STOPPING=1");
+        }
     }
 
     fn tell(&self, text: &str) {
