@@ -59,6 +59,8 @@ pub const PACED_WAIT: Duration = Duration::from_secs(5);
 pub const SHARING_CLIENTS: usize = 4096;
 /// How long a stop waits for the transfers in flight: as long as a client may stand still, and what supervisors wait for.
 pub const DRAIN: Duration = Duration::from_secs(30);
+/// How long a start waits for another server that begins to listen in the same folder.
+pub const FOLDER_WAIT: Duration = Duration::from_secs(2);
 /// How long a stop goes on accepting after nobody comes any more, for those whose connection is half established.
 pub const LAST_CALL: Duration = Duration::from_millis(100);
 /// The same where all clients are on this machine: as long as a processor that has much to do may take for a packet.
@@ -161,6 +163,11 @@ pub const AUTH_CLIENTS: usize = 1024;
 pub const TOLD_TARGET: usize = KIB;
 /// Bytes of `Referer`, of `User-Agent` and of a name that are kept for the same.
 pub const TOLD_FIELD: usize = 256;
+
+/// Requests, of all clients together, that may wait for the client to acknowledge their answers while another request of the same
+/// connection is answered already: about 2 KiB each. What is sent ahead beyond them counts as received when the socket has taken it,
+/// and as no complete download.
+pub const TOLD_AHEAD: usize = 64;
 
 /// Files of which a client has a part that are remembered to see when it has all of it; then the oldest is forgotten.
 pub const DOWNLOADS_BEGUN: usize = 256;

@@ -7,12 +7,17 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::limits;
+
+/// How often to look whether another server listens by now.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// A listening socket.
 #[derive(Debug)]
@@ -93,6 +98,7 @@ impl Listener {
         } else {
             path.to_owned()
         };
+        let _alone = lock_folder(path)?;
         match is_live(path)? {
             Some(true) if !take_over => {
                 return Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already"));
@@ -220,6 +226,27 @@ impl AsFd for Listener {
 /// Whether it is no socket of IP, whose options it does not know then.
 pub(crate) fn is_unix(socket: &Socket) -> io::Result<bool> {
     Ok(socket.local_addr()?.is_unix())
+}
+
+/// Keeps other servers that want to listen in the same folder waiting until it is dropped (`flock(2)`): what one has found there
+/// holds until it listens. Where folders cannot be locked nobody waits.
+///
+/// # Errors
+/// Another one takes too long.
+fn lock_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(folder) = fs::File::open(folder).map(OwnedFd::from) else { return Ok(None) };
+    let begun = Instant::now();
+    loop {
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(folder)),
+            Err(Errno::AGAIN) if begun.elapsed() < limits::FOLDER_WAIT => std::thread::sleep(LOOK),
+            Err(Errno::AGAIN) => {
+                return Err(io::Error::new(ErrorKind::AddrInUse, "another program has locked its folder"));
+            }
+            Err(_) => return Ok(None),
+        }
+    }
 }
 
 /// Whether somebody listens at a name. None if there is nothing.

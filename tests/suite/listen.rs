@@ -9,7 +9,9 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use brooklet::{Config, Front, Listen, Rules, Server};
@@ -432,6 +434,28 @@ fn a_unix_socket_has_its_line() {
     assert!(!path.exists());
 }
 
+#[test]
+fn of_two_who_start_at_once_only_one_has_the_socket() {
+    let folder = site();
+    let (path, config) = at_both(&folder);
+    let config = Config { bind: vec![Listen::Unix(path.clone())], ..config };
+    for _ in 0..50 {
+        // A server that was killed has left it behind.
+        drop(UnixListener::bind(&path).unwrap());
+        let barrier = Barrier::new(4);
+        let start = || {
+            barrier.wait();
+            Server::bind(config.clone())
+        };
+        let started: Vec<_> = thread::scope(|scope| {
+            let starting: Vec<_> = (0..4).map(|_| scope.spawn(start)).collect();
+            starting.into_iter().filter_map(|starting| starting.join().unwrap().ok()).collect()
+        });
+        assert_eq!(started.len(), 1);
+        assert!(Client::try_at_path(&path).is_ok());
+    }
+}
+
 /// What a supervisor hears next.
 fn heard(socket: &UnixDatagram) -> String {
     let mut buffer = [0; 4096];
@@ -470,6 +494,29 @@ fn a_supervisor_is_told() {
             while socket.recv(&mut [0; 100]).is_ok() {}
             socket.set_nonblocking(false).unwrap();
         }
+    }
+    // It stops by itself, too: that is told, and then it is alive until the last transfer has ended.
+    folder.file("large", noise(1, 32 << 20));
+    for (name, _) in Front::ALL {
+        let mut command = Command::new(BINARY);
+        let arguments = ["--front", name, "-p", "0", "--once"];
+        let mut program = Program::start(
+            command.env("NOTIFY_SOCKET", &notify).env("WATCHDOG_USEC", "100000").args(arguments).arg(&root),
+        );
+        let address = program.address(&root);
+        let mut stalled = Client::with_small_window(address);
+        stalled.send(get("/large"));
+        stalled.receive_head();
+        assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small");
+        while heard(&named) != "STOPPING=1" {}
+        for _ in 0..30 {
+            assert_eq!(heard(&named), "WATCHDOG=1");
+        }
+        assert_eq!(stalled.rest().len(), 32 << 20);
+        assert_eq!(program.end().0, Some(0));
+        named.set_nonblocking(true).unwrap();
+        while named.recv(&mut [0; 100]).is_ok() {}
+        named.set_nonblocking(false).unwrap();
     }
     for (name, value) in [("NOTIFY_SOCKET", "/nowhere/at/all"), ("WATCHDOG_USEC", "0")] {
         let mut command = Command::new(BINARY);
