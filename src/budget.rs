@@ -243,9 +243,9 @@ impl Wishes {
     }
 
     fn of_connections(&self, plan: &Plan) -> usize {
-        let refusals = limits::REFUSALS * (CONNECTION + SOCKET);
+        let beside = limits::REFUSALS * (CONNECTION + SOCKET) + limits::TOLD_AHEAD * self.of_ticket();
         let others = plan.connections.saturating_mul(self.of_connection(plan.send_buffer));
-        if self.direct { others.saturating_add(refusals) } else { 0 }
+        if self.direct { others.saturating_add(beside) } else { 0 }
     }
 
     /// Bytes of a connection whose client has stopped reading.
@@ -255,8 +255,12 @@ impl Wishes {
             0 => SYSTEM_BUFFER + SEGMENT,
             size => size + SEGMENT,
         };
-        let told = if self.told || self.access_log || self.admin { TOLD } else { 0 };
-        CONNECTION + SOCKET + unsent + told + if self.admin { SHOWN } else { 0 }
+        CONNECTION + SOCKET + unsent + self.of_ticket() + if self.admin { SHOWN } else { 0 }
+    }
+
+    /// Bytes of what is kept of a request until its end.
+    fn of_ticket(&self) -> usize {
+        if self.told || self.access_log || self.admin { TOLD } else { 0 }
     }
 }
 

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,7 +17,8 @@ use tiny_http::Method;
 use crate::answer::{Answer, Selection, Site};
 use crate::downloads::Downloads;
 use crate::http::request::Request;
-use crate::limits::{TOLD_FIELD, TOLD_TARGET};
+use crate::limits::{TOLD_AHEAD, TOLD_FIELD, TOLD_TARGET};
+use crate::seldom::Seldom;
 
 /// One request and what became of it, told when that is certain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +115,8 @@ pub(crate) struct Traffic {
     /// Whether requests are logged, if that is wanted of the log.
     logged: bool,
     totals: Totals,
+    /// Requests whose answers may not have arrived, though their connections are at the next one.
+    ahead: AtomicUsize,
     /// Looks at the front, when somebody asks.
     gauges: OnceLock<Probe>,
 }
@@ -157,6 +161,8 @@ pub(crate) struct Ticket {
     begun: Instant,
     running: Option<Arc<Running>>,
     finished: bool,
+    /// Whether it is one of [`Traffic::ahead`].
+    ahead: bool,
 }
 
 impl fmt::Debug for Traffic {
@@ -233,8 +239,8 @@ impl Traffic {
         now: SystemTime,
     ) -> Box<Ticket> {
         let field = |value: &Option<_>| value.as_deref().map(|value| cut(value, TOLD_FIELD));
-        // Who was not let in may have said any name.
-        let user = site.filter(|_| !matches!(answer.status.0, 401 | 403 | 429)).and_then(|site| site.user(request));
+        // Who was not let in, or was answered before anybody looked at that, may have said any name.
+        let user = site.filter(|_| answer.admitted).and_then(|site| site.user(request));
         let nothing = *request.method == Method::Head;
         Box::new(Ticket {
             exchange: Exchange {
@@ -256,6 +262,7 @@ impl Traffic {
             begun: Instant::now(),
             running: None,
             finished: false,
+            ahead: false,
         })
     }
 
@@ -277,10 +284,18 @@ impl Traffic {
         ticket.running = Some(running);
     }
 
+    /// Whether the end of a request may become certain after the next request of the same connection has come.
+    pub(crate) fn may_wait(&self, ticket: &mut Ticket) -> bool {
+        let more = |ahead| (ahead < TOLD_AHEAD).then_some(ahead + 1);
+        ticket.ahead |= self.ahead.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
+        ticket.ahead
+    }
+
     /// The end of a request is certain: so many bytes of the body went to the client.
     pub(crate) fn end(&self, mut ticket: Box<Ticket>, sent: u64, outcome: Outcome) {
         ticket.finish();
-        let Ticket { mut exchange, selection, running, .. } = *ticket;
+        let Ticket { mut exchange, selection, running, ahead, .. } = *ticket;
+        self.ahead.fetch_sub(ahead.into(), Ordering::Relaxed);
         if let Some(running) = running {
             self.lock().remove(&place(&running));
         }
@@ -293,7 +308,13 @@ impl Traffic {
         if self.counted {
             self.totals.add(&exchange);
         }
-        self.observers.iter().for_each(|observer| observer(&exchange));
+        for observer in &self.observers {
+            // A defect there is none of whoever serves, or watches, and tells of it.
+            if catch_unwind(AssertUnwindSafe(|| observer(&exchange))).is_err() {
+                static SELDOM: Seldom = Seldom::new();
+                SELDOM.warn(format_args!("an observer of requests has panicked"));
+            }
+        }
         if self.is_logged() {
             let client = exchange.client.map_or("-".into(), |client| client.to_string());
             let Exchange { method, target, status, sent, time, .. } = &exchange;
@@ -339,8 +360,9 @@ impl Ticket {
         }
     }
 
-    pub(crate) fn is_finished(&self) -> bool {
-        self.finished
+    /// Whether the client has all of it will never be known.
+    pub(crate) fn forget_download(&mut self) {
+        self.selection = None;
     }
 
     /// In the place of the answer that was to be sent comes one with this status.

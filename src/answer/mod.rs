@@ -134,6 +134,8 @@ pub struct Answer {
     pub content_length: Option<u64>,
     /// The body, empty with HEAD.
     pub body: Body,
+    /// Whether it is for somebody who was let in, by the name and password of the request if there have to be some.
+    pub(crate) admitted: bool,
 }
 
 /// A field: its name and its value.
@@ -176,7 +178,7 @@ pub(crate) fn field_line(out: &mut Vec<u8>, name: &str, value: &str) {
 impl Answer {
     pub(crate) fn new(status: u16, body: Body) -> Self {
         let content_length = body.length();
-        Self { status: StatusCode(status), fields: Fields::default(), content_length, body }
+        Self { status: StatusCode(status), fields: Fields::default(), content_length, body, admitted: false }
     }
 
     fn without_content(status: u16) -> Self {
@@ -315,8 +317,9 @@ impl Site {
     /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
         let admitted = self.admit(request, now);
+        let is_in = matches!(admitted, Ok(Admitted::In));
         // Who may not come in learns nothing of what is there.
-        let site = if matches!(admitted, Ok(Admitted::In)) { self.site_rules(now) } else { None };
+        let site = if is_in { self.site_rules(now) } else { None };
         let decided = admitted.and_then(|_| self.decide(request, site.as_deref(), now));
         let mut answer = match decided {
             Ok(answer) => answer,
@@ -330,7 +333,7 @@ impl Site {
         if let Some(site) = site {
             self.set_fields_of(&site, &mut answer, request.target);
         }
-        answer.to(request)
+        Answer { admitted: is_in, ..answer.to(request) }
     }
 
     /// Sets the fields that `_headers` has for this target.

@@ -33,7 +33,7 @@ fn folder() -> Folder {
     folder
 }
 
-fn basic(credentials: &str) -> String {
+pub(crate) fn basic(credentials: &str) -> String {
     format!("Basic {}", STANDARD.encode(credentials))
 }
 

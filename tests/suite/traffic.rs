@@ -1,11 +1,16 @@
 //! What is told of a request at its end: who, what, how much of it, and how it ended.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use brooklet::{Config, Exchange, Front, Outcome, Rules, Server};
+use brooklet::{Config, Exchange, Front, Listen, Outcome, Rules, Server};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
 
+use crate::access::{SECRET, basic};
 use crate::client::{Client, get, request};
 use crate::site::{Folder, NEVER, Serving, fronts, noise};
 
@@ -188,6 +193,120 @@ fn what_the_stop_does_not_wait_for_is_told() {
     observed.serving.stop();
     observed.serving.ended();
     assert_eq!(observed.next().outcome, Outcome::CutOff);
+}
+
+#[test]
+fn each_transfer_is_told_once_though_a_worker_has_it_in_hand_at_the_stop() {
+    let folder = site();
+    for _ in 0..10 {
+        let config = Config { workers: Some(2), drain: Duration::ZERO, ..Serving::config(Front::Direct, &folder) };
+        let observed = Observed::start(config);
+        let mut clients: Vec<_> = (0..4).map(|_| observed.serving.client()).collect();
+        for client in &mut clients {
+            client.send(get("/large"));
+            client.receive_head();
+        }
+        // They take what they can, so some are always in hand.
+        let reading: Vec<_> =
+            clients.into_iter().map(|mut client| thread::spawn(move || client.rest().len())).collect();
+        observed.serving.stop();
+        observed.serving.ended();
+        let read: Vec<_> = reading.into_iter().map(|reading| reading.join().unwrap()).collect();
+        let told: Vec<_> = observed.heard.try_iter().map(|told| told.outcome).collect();
+        assert_eq!(told.len(), 4, "{told:?}");
+        let done = told.iter().filter(|outcome| **outcome == Outcome::Done).count();
+        assert!(told.iter().all(|outcome| matches!(outcome, Outcome::Done | Outcome::CutOff)), "{told:?}");
+        assert!(done <= read.iter().filter(|read| **read == LARGE).count(), "{told:?} {read:?}");
+    }
+}
+
+#[test]
+fn an_observer_that_panics_hurts_nobody() {
+    let folder = site();
+    for front in fronts() {
+        let server = Server::bind(Config { workers: Some(2), ..Serving::config(front, &folder) }).unwrap();
+        let (tell, told) = mpsc::channel();
+        let server = server.observe(|_| panic!("a defect of whoever is told"));
+        let server = server.observe(move |exchange| drop(tell.send(exchange.outcome)));
+        let serving = Serving::run(server);
+        for _ in 0..8 {
+            abort(&serving, 0, 10_000);
+            assert_eq!(told.recv_timeout(NEVER), Ok(Outcome::ClientLeft));
+            assert_eq!(serving.get("/small").body, b"small");
+            assert_eq!(told.recv_timeout(NEVER), Ok(Outcome::Done));
+        }
+    }
+}
+
+#[test]
+fn only_a_name_that_was_verified_is_told() {
+    let folder = site();
+    folder.file("../users", format!("ann:{SECRET}"));
+    let long = format!("/{}", "a".repeat(10_000));
+    let (right, wrong) = (basic("ann:secret"), basic("ann:wrong"));
+    for front in fronts() {
+        let rules = Rules { cors: Some("*".into()), ..Rules::default() };
+        let auth = Some(folder.path("../users"));
+        let observed = Observed::start(Config { auth, rules, ..Serving::config(front, &folder) });
+        for (method, target, credentials, more, status, named) in [
+            ("GET", "/small", &right, None, 200, true),
+            ("GET", "/none", &right, None, 404, true),
+            ("GET", "/%00", &right, None, 400, true),
+            ("PUT", "/small", &right, None, 405, true),
+            ("GET", "/small", &right, Some(("Content-Length", "100000")), 413, true),
+            ("GET", "/small", &wrong, None, 401, false),
+            ("OPTIONS", "/small", &wrong, None, 204, false),
+            ("OPTIONS", "/small", &right, None, 204, false),
+            ("GET", "/small", &wrong, Some(("Content-Length", "100000")), 401, false),
+            ("GET", &long, &wrong, None, 414, false),
+            ("GET", "/small", &wrong, Some(("Expect", "the best")), 417, false),
+        ] {
+            // That one is answered by tiny_http, which tells nobody.
+            if (front, status) == (Front::TinyHttp, 417) {
+                continue;
+            }
+            let fields: Vec<_> = [("Authorization", credentials.as_str())].into_iter().chain(more).collect();
+            let mut client = observed.serving.client();
+            client.send(request(method, target, &fields));
+            assert_eq!(client.receive_head().status, status, "{front:?} {method} {target}");
+            let user = observed.next().user;
+            assert_eq!(user.as_deref(), named.then_some("ann"), "{front:?} {method} {status}");
+        }
+    }
+}
+
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn what_was_asked_for_ahead_and_not_read_the_client_has_not() {
+    let folder = site();
+    folder.file("little", noise(3, 50 << 10)).file("last", "last");
+    let patience = Timespec { tv_sec: NEVER.as_secs() as i64, tv_nsec: 0 };
+    let path = folder.path("../socket");
+    let bind = vec![Listen::Ip(Ipv4Addr::LOCALHOST.into()), Listen::Unix(path.clone())];
+    let config = Config { once: Some(2), bind, cache: Some(0), ..Serving::config(Front::Direct, &folder) };
+    let observed = Observed::start(config);
+    // A Unix socket does not hold a larger one whole.
+    let first = [("/medium", 200 << 10), ("/little", 50 << 10)];
+    let clients = [Client::with_small_window(observed.serving.address), Client::at_path(&path)];
+    for (mut client, first) in clients.into_iter().zip(first) {
+        let watch = inotify::init(inotify::CreateFlags::empty()).unwrap();
+        inotify::add_watch(&watch, folder.path("last"), inotify::WatchFlags::CLOSE_NOWRITE).unwrap();
+        client.send([get(first.0), get("/small"), get("/last")].concat());
+        // It is closed when it was sent.
+        assert_eq!(poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&patience)), Ok(1));
+        drop(client);
+        for (target, expected) in [first, ("/small", 5), ("/last", 4)] {
+            let told = observed.next();
+            assert_eq!((&*told.target, told.expected, told.outcome), (target, Some(expected), Outcome::ClientLeft));
+            assert!(told.sent < expected, "{} bytes of {target}", told.sent);
+        }
+    }
+    // They did not count: these two do.
+    let mut client = observed.serving.client();
+    client.send([get("/medium"), get("/small")].concat());
+    let answers = [client.receive(), client.receive()];
+    assert_eq!(answers.map(|answer| answer.body.len()), [200 << 10, 5]);
+    observed.serving.ended();
 }
 
 /// A client of `/large` that has so much of it and leaves without the rest.

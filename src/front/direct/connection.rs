@@ -16,6 +16,7 @@ use super::input::{Input, receive};
 use super::paced::Paced;
 use super::poller::{Event, Interest};
 use super::progress::{Demand, Progress, unacknowledged};
+use super::tickets::Tickets;
 use crate::answer::{Answer, Body, Position, Segment};
 use crate::front::{answer_or_500, outcome_of};
 use crate::http::request::Request;
@@ -65,9 +66,10 @@ pub(super) struct Connection {
     progress: Option<Box<Progress>>,
     /// What it may send and from when on, if there is a rate.
     paced: Option<Box<Paced>>,
-    /// The last request, if somebody is to be told of its end, which is not certain yet, and [`Connection::sent`] where the body of
-    /// its answer begins.
-    ticket: Option<(Box<Ticket>, u64)>,
+    /// What is to be told of its requests, in terms of [`Connection::sent`].
+    tickets: Tickets,
+    /// The client of a Unix socket was seen to close it with something unread.
+    reset: bool,
 }
 
 /// Where a connection comes from: over a Unix socket from no address.
@@ -164,7 +166,8 @@ impl Connection {
             sent: 0,
             progress: None,
             paced: None,
-            ticket: None,
+            tickets: Tickets::default(),
+            reset: false,
         }
     }
 
@@ -276,9 +279,7 @@ impl Connection {
     /// So many bytes went into the socket.
     fn took(&mut self, worker: &Worker, part: Part, bytes: u64) {
         self.sent += bytes;
-        if let Some((ticket, body)) = &self.ticket {
-            ticket.sent(self.sent.saturating_sub(*body));
-        }
+        self.tickets.sent(self.sent);
         if let (Some(pace), Some(paced)) = (&worker.shared.pace, &mut self.paced) {
             paced.sent(pace, part, bytes);
         }
@@ -332,7 +333,7 @@ impl Connection {
                     self.partial = !input.rest().is_empty();
                     return READ;
                 }
-                Err(_) => return CLOSE,
+                Err(error) => return self.lost(error),
             }
         }
     }
@@ -348,7 +349,7 @@ impl Connection {
         };
         // What would have been fine without the body is refused because of it.
         if too_long && answer.status.0 < 400 {
-            answer = Answer::error(413, request);
+            answer = Answer { admitted: answer.admitted, ..Answer::error(413, request) };
         }
         let ends_with_it = send::frame(&mut answer, request.version);
         let passing = Passing::new(head.framing);
@@ -430,7 +431,10 @@ impl Connection {
             }
         }
         let taken = output.len() - head;
-        self.tell_of(&worker.shared.traffic, ticket, head);
+        if let Some(ticket) = ticket {
+            let acknowledged = self.acknowledged();
+            self.tickets.add(&worker.shared.traffic, ticket, self.sent + head as u64, acknowledged);
+        }
         let more = left.is_none_or(|left| left > taken as u64);
         // The end of the connection follows at once, and leaves in the same segment.
         let last = matches!(then, Then::Close | Then::Linger);
@@ -452,7 +456,7 @@ impl Connection {
                 let head = output.get(count..head).unwrap_or_default().into();
                 let left = left.map(|left| left - behind as u64);
                 self.state = State::Sending(Box::new(Sending { head, body, position, left, then }));
-                if let Some((ticket, _)) = &mut self.ticket {
+                if let Some(ticket) = self.tickets.last() {
                     worker.shared.traffic.lasts(ticket);
                 }
                 Ok(())
@@ -497,11 +501,9 @@ impl Connection {
     /// What follows an answer that was sent, or cannot be sent to its end.
     fn end(&mut self, worker: &Worker, then: Then, outcome: Result<(), Failure>) -> Step {
         let failed = outcome.is_err();
-        match (outcome, &mut self.ticket) {
-            // What the client has of it is not certain before it asks for more, or goes.
-            (Ok(()), Some((ticket, _))) => ticket.finish(),
-            (Ok(()), None) => {}
-            (Err(failure), _) => self.tell_end(&worker.shared.traffic, outcome_of(&failure)),
+        match outcome {
+            Ok(()) => self.tickets.finish(self.sent),
+            Err(failure) => self.tell_end(&worker.shared.traffic, outcome_of(&failure)),
         }
         // The disk may have taken its time since the turn began.
         self.since = Instant::now();
@@ -525,36 +527,35 @@ impl Connection {
     /// lost; and what a client does not take, the kernel would hold for minutes, beyond all limits. Where somebody is to be told
     /// whether the client has a small answer, it is waited for, too.
     fn is_done(&self) -> bool {
-        let little = self.sent <= KERNELS && self.ticket.is_none();
+        let little = self.sent <= KERNELS && self.tickets.is_empty();
         let taken = little || matches!(unacknowledged(&self.socket), None | Some(0));
         taken && matches!(rustix::io::ioctl_fionread(&self.socket), Ok(0))
     }
 
-    /// Keeps what is to be told of a request at its end. The body of its answer comes behind so many bytes of the head.
-    fn tell_of(&mut self, traffic: &Traffic, ticket: Option<Box<Ticket>>, head: usize) {
-        // Who sends another request has the answer before, or will have it.
-        self.tell_end(traffic, Outcome::Done);
-        self.ticket = ticket.map(|ticket| (ticket, self.sent + head as u64));
+    /// Bytes of what was sent that the client has for certain; where the system does not tell, all of them.
+    fn acknowledged(&mut self) -> u64 {
+        if self.peer.0.is_none() {
+            // What was not read when it was closed counts as read there, and an error tells of it, once (unix(7)).
+            self.reset |= matches!(self.socket.take_error(), Ok(Some(error)) if Errno::from_io_error(&error) == Some(Errno::CONNRESET));
+        }
+        if self.reset {
+            return self.progress.as_ref().map_or(0, |progress| progress.acknowledged());
+        }
+        self.sent.saturating_sub(unacknowledged(&self.socket).unwrap_or(0))
     }
 
-    /// Tells of a request, if its answer was all sent, and the client has it by now.
-    fn tell_if_done(&mut self, traffic: &Traffic) {
-        let finished = self.ticket.as_ref().is_some_and(|(ticket, _)| ticket.is_finished());
-        if finished && matches!(unacknowledged(&self.socket), None | Some(0)) {
-            self.tell_end(traffic, Outcome::Done);
+    /// Tells of the requests that nobody was told of yet: they ended like this, unless the client has the whole answer.
+    pub(super) fn tell_end(&mut self, traffic: &Traffic, outcome: Outcome) {
+        if !self.tickets.is_empty() {
+            let acknowledged = self.acknowledged();
+            self.tickets.end(traffic, acknowledged, outcome);
         }
     }
 
-    /// Tells of the last request, if it was not told yet: it ended like this, unless the client has the whole answer.
-    pub(super) fn tell_end(&mut self, traffic: &Traffic, outcome: Outcome) {
-        let Some((ticket, body)) = self.ticket.take() else { return };
-        let left = unacknowledged(&self.socket).unwrap_or(0);
-        let outcome = if ticket.is_finished() && left == 0 { Outcome::Done } else { outcome };
-        let sent = match outcome {
-            Outcome::Done => self.sent,
-            _ => self.sent.saturating_sub(left),
-        };
-        traffic.end(ticket, sent.saturating_sub(body), outcome);
+    /// The client cannot be read from.
+    fn lost(&mut self, error: Errno) -> Step {
+        self.reset |= self.peer.0.is_none() && error == Errno::CONNRESET;
+        CLOSE
     }
 
     /// Passes over the body of a request.
@@ -573,7 +574,7 @@ impl Connection {
                 Ok([]) => return self.end(worker, Then::Close, Ok(())),
                 Ok(_) => {}
                 Err(Errno::AGAIN) => return READ,
-                Err(_) => return CLOSE,
+                Err(error) => return self.lost(error),
             }
         }
     }
@@ -593,14 +594,18 @@ impl Connection {
                     self.state = State::Linger(left);
                     return READ;
                 }
-                _ => return CLOSE,
+                Err(error) => return self.lost(error),
+                Ok(_) => return CLOSE,
             }
         }
     }
 
     /// Ends what has lasted too long. None if the connection may stay as it is.
     pub(super) fn overdue(&mut self, worker: &mut Worker) -> Option<Next> {
-        self.tell_if_done(&worker.shared.traffic);
+        if !self.tickets.is_empty() {
+            let acknowledged = self.acknowledged();
+            self.tickets.acknowledge(&worker.shared.traffic, acknowledged);
+        }
         let waited = worker.now.saturating_duration_since(self.since);
         let config = &worker.shared.config;
         match self.state {

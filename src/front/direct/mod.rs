@@ -28,6 +28,7 @@ mod poller;
 mod progress;
 mod seats;
 mod table;
+mod tickets;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -184,17 +185,15 @@ pub(crate) fn run(
     while inside() > 0 && Instant::now() < deadline {
         pass_time();
     }
-    match inside() {
-        0 if shared.service.site().is_some() => log::info!("all transfers are finished"),
-        0 => {}
-        // Who looks at the page of a server that has ended sees that it has.
-        _ if shared.service.site().is_none() => {}
-        count => {
-            log::warn!("connections that are cut off: {count}");
-            shared.cut_off();
+    // Whoever looks at the page of a server that has ended sees that it has.
+    if shared.service.site().is_some() {
+        match inside() {
+            0 => log::info!("all transfers are finished"),
+            count => log::warn!("connections that are cut off: {count}"),
         }
     }
     shared.ended.store(true, Ordering::Release);
+    shared.cut_off();
     shared.seats.close();
     shared.poller.wake()?;
     // Who still waits for a disk ends with the process.
@@ -213,16 +212,21 @@ impl Shared {
         }
     }
 
-    /// Tells of the requests that the stop does not wait for.
+    /// Tells of the requests that the stop does not wait for. Who has one in hand finds a note, and does so in turn.
     fn cut_off(&self) {
         for number in self.connections.numbers() {
-            let Some(mut hand) = self.connections.take(number) else { continue };
-            if let Some(connection) = hand.as_mut() {
-                connection.tell_end(&self.traffic, Outcome::CutOff);
+            if let Some(hand) = self.connections.call(number) {
+                self.tell_cut_off(hand);
             }
-            // Nobody looks at it any more.
-            let _ = hand.put_down();
         }
+    }
+
+    fn tell_cut_off(&self, mut hand: Hand<'_, Box<Connection>>) {
+        if let Some(connection) = hand.as_mut() {
+            connection.tell_end(&self.traffic, Outcome::CutOff);
+        }
+        // Nobody looks at it any more.
+        let _ = hand.put_down();
     }
 
     /// Counts a connection out that is about to be closed.
@@ -296,6 +300,10 @@ impl Worker {
     fn serve(&mut self, number: u32, event: Event) {
         let shared = Arc::clone(&self.shared);
         let free = shared.connections.take(number);
+        // All who are in nobody's hand are told of by now.
+        if shared.ended.load(Ordering::Acquire) {
+            return free.into_iter().for_each(|hand| shared.tell_cut_off(hand));
+        }
         let Some(mut hand) = free.or_else(|| shared.connections.call(number)) else { return };
         self.now = Instant::now();
         // A defect in one connection is the end of that connection.
@@ -311,6 +319,10 @@ impl Worker {
 
     /// Puts a connection down that waits for what comes next, or closes it.
     fn settle(&mut self, number: u32, mut hand: Hand<'_, Box<Connection>>, next: Next) {
+        // One that has just come was not there yet when the others were told of.
+        if next != Next::Close && self.shared.ended.load(Ordering::Acquire) {
+            return self.shared.tell_cut_off(hand);
+        }
         let poller = &self.shared.poller;
         let goes_on = hand.as_mut().is_some_and(|connection| match next {
             Next::Wait(interest) => {
@@ -351,6 +363,10 @@ impl Worker {
         while noted {
             let Some(mut hand) = self.shared.connections.take(number) else { return };
             hand.clear_note();
+            // Behind it: a note of the end is left after that is set.
+            if self.shared.ended.load(Ordering::Acquire) {
+                return self.shared.tell_cut_off(hand);
+            }
             if let Some(connection) = hand.as_ref() {
                 // It fails only for lack of memory; then a deadline ends it.
                 let _ = self.shared.poller.rearm(connection.socket(), number.into(), connection.waits);

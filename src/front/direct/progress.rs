@@ -28,6 +28,11 @@ impl Progress {
         Self { acknowledged, at: now, begun: (now, acknowledged) }
     }
 
+    /// Bytes that the client had acknowledged when they were last looked at.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
     /// The average begins anew.
     pub(super) fn begin_anew(&mut self, now: Instant) {
         self.begun = (now, self.acknowledged);

@@ -340,7 +340,9 @@ fn decide(request: &Request<'_>, fields: usize, body: Unread, answer: impl FnOnc
     };
     match body {
         // What would have been fine without it is refused because of it.
-        Unread::Bytes(_) | Unread::Chunks if answer.status.0 < 400 => Answer::error(413, request),
+        Unread::Bytes(_) | Unread::Chunks if answer.status.0 < 400 => {
+            Answer { admitted: answer.admitted, ..Answer::error(413, request) }
+        }
         _ => answer,
     }
 }
