@@ -227,7 +227,7 @@ fn an_observer_that_panics_hurts_nobody() {
         let server = Server::bind(Config { workers: Some(2), ..Serving::config(front, &folder) }).unwrap();
         let (tell, told) = mpsc::channel();
         let server = server.observe(|_| panic!("a defect of whoever is told"));
-        let server = server.observe(move |exchange| drop(tell.send(exchange.outcome)));
+        let server = server.observe(move |exchange| _ = tell.send(exchange.outcome));
         let serving = Serving::run(server);
         for _ in 0..8 {
             abort(&serving, 0, 10_000);

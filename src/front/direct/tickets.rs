@@ -96,7 +96,7 @@ mod tests {
     fn traffic() -> (Traffic, Receiver<(u64, Outcome)>) {
         let (tell, told) = mpsc::channel();
         let mut traffic = Traffic::default();
-        traffic.observe(Box::new(move |exchange| drop(tell.send((exchange.sent, exchange.outcome)))));
+        traffic.observe(Box::new(move |exchange| _ = tell.send((exchange.sent, exchange.outcome))));
         (traffic, told)
     }
 
