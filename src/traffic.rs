@@ -140,7 +140,7 @@ pub(crate) struct Running {
     pub(crate) status: u16,
     /// Bytes of the body; none if nobody knows.
     pub(crate) expected: Option<u64>,
-    pub(crate) begun: Instant,
+    pub(crate) begun: SystemTime,
     sent: AtomicU64,
 }
 
@@ -277,7 +277,7 @@ impl Traffic {
             target: exchange.target.clone(),
             status: exchange.status,
             expected: exchange.expected,
-            begun: ticket.begun,
+            begun: exchange.begun,
             sent: AtomicU64::new(0),
         });
         self.lock().insert(place(&running), Arc::clone(&running));

@@ -181,7 +181,7 @@ impl Admin {
             status: transfer.status,
             expected: transfer.expected,
             sent: transfer.sent(),
-            time: transfer.begun.elapsed(),
+            time: now.duration_since(transfer.begun).unwrap_or_default(),
         };
         Status {
             front: self.front,

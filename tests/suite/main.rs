@@ -26,6 +26,7 @@
 //! - `soak`: everything at once, for a long time, on the real program (`make soak`);
 //! - `program`: the binary, its command line and its signals;
 //! - `sandbox`: what the program may still do once it serves, and as who;
+//! - `house`: that the code is as ARCHITECTURE.md says, and the documents true;
 //! - `examples`: the programs in `examples/`;
 //! - `memory`: the claim that this server is for, measured by `measure`, the part of `benches/` that has its tests here.
 
@@ -42,6 +43,7 @@ mod client;
 mod examples;
 mod heads;
 mod hostile;
+mod house;
 mod large;
 mod limits;
 mod listen;
