@@ -26,11 +26,11 @@
     const [[since, before]] = past;
     return when > since ? (count - before) / (when - since) : 0;
   };
-  const line = (id, now, suffix, budget, points) => {
-    const most = Math.max(1, budget ?? 0, ...points.map(point => point[1]));
+  const line = (id, now, value, suffix, budget, points) => {
+    const most = Math.max(1, budget ?? 0, value, ...points.map(point => point[1]));
     const place = points.filter(([when]) => when >= now - 300);
     const text = place.map(([when, value]) => `${(300 + when - now).toFixed(1)},${(58 - value / most * 56).toFixed(1)}`);
-    show(`${id}-most`, `${budget === null ? "up to" : "of"} ${size(budget ?? most)}${suffix}`);
+    show(`${id}-most`, budget === null ? `up to ${size(most)}${suffix} in 5 min` : `of ${size(budget)}`);
     at(`${id}-line`)?.setAttribute("points", text.join(" "));
   };
   let rows = new Map();
@@ -85,13 +85,14 @@
       requests.push([before[0] - state.started, before[3]]);
     }
     show("requests", `${rate(requests, state.uptime, Object.values(state.requests).reduce((a, b) => a + b)).toFixed(1)}/s`);
-    show("sent", `${size(rate(sent, state.uptime, state.sent))}/s`);
-    show("memory", size(state.memory ?? 0));
-    line("sent", now, "/s", null, samples.slice(1).map((next, place) => {
+    const speed = rate(sent, state.uptime, state.sent);
+    show("sent", `${size(speed)}/s`);
+    show("memory", state.memory === null ? "?" : size(state.memory));
+    line("sent", now, speed, "/s", null, samples.slice(1).map((next, place) => {
       const before = samples[place];
       return [next[0], (next[2] - before[2]) / Math.max(next[0] - before[0], .001)];
     }));
-    line("memory", now, "", state.budget, samples.filter(sample => sample[1] !== null));
+    line("memory", now, state.memory ?? 0, "", state.budget, samples.filter(sample => sample[1] !== null));
     transfers(state);
   };
   const look = async () => {
@@ -99,8 +100,11 @@
       const answer = await fetch("status.json", { cache: "no-store", signal: AbortSignal.timeout(5000) });
       if (!answer.ok) throw answer.status;
       draw(await answer.json());
+      document.body.classList.remove("gone");
     } catch {
+      // What is shown is what was known last.
       show("state", "no answer");
+      document.body.classList.add("gone");
     }
     setTimeout(look, 1000);
   };

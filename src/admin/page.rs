@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// What the page may do: its style, its script, and to ask this server. A test holds hashes and texts together.
-pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-Q36WTcnOUzTjTWp7MSO84PVetPXO/KyksT/SNA/QY9o='; script-src 'sha256-F7fxLxxN32rOSI1ARH5bONWd4EqGWPP22OrNJBOIHFg='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'sha256-7yjsI/rDdG4HbVfmC3zkuH6d5DJtFMD+89BGAdK+Bpw='; script-src 'sha256-FhEWQetIXG91LQStvSdlXF/tkNXkk0LTgTKPj+MZnJU='; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Seconds that the pictures show, and their height: their units.
 const WIDTH: f64 = 300.0;
@@ -58,15 +58,17 @@ fn write(out: &mut String, status: &Status) -> fmt::Result {
         (at(next), next.sent.saturating_sub(one.sent) as f64 / time)
     });
     let sent: Vec<_> = sent.collect();
-    let most = highest(&sent, 0);
-    let label = format_args!("up to {}/s", Size(most as u64));
+    let most = highest(&sent, bytes as u64);
+    let label = format_args!("up to {}/s in 5 min", Size(most as u64));
     picture(out, "Sent", "sent", format_args!("{}/s", Size(bytes as u64)), (label, most), &sent)?;
     if let Some(resident) = status.resident {
         let memory = status.samples.iter().filter_map(|sample| Some((at(sample), sample.resident? as f64)));
         let memory: Vec<_> = memory.collect();
-        let most = highest(&memory, status.budget.unwrap_or(0));
-        let word = if status.budget.is_some() { "of" } else { "up to" };
-        let label = format_args!("{word} {}", Size(status.budget.unwrap_or(most as u64)));
+        let most = highest(&memory, status.budget.unwrap_or(resident));
+        let label = match status.budget {
+            Some(budget) => format!("of {}", Size(budget)),
+            None => format!("up to {} in 5 min", Size(most as u64)),
+        };
         picture(out, "Memory", "memory", Size(resident), (label, most), &memory)?;
     }
     out.push_str("</div>\n<h2>On their way</h2>\n<ul id=\"transfers\">\n");
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn memory_is_shown_beside_what_it_may_be() {
         let mut status = status("/x", None, 0);
-        assert!(html(&status).contains("<span id=\"memory-most\">up to 3.0 MiB</span>"));
+        assert!(html(&status).contains("<span id=\"memory-most\">up to 4.0 MiB in 5 min</span>"));
         status.budget = Some(64 << 20);
         let page = html(&status);
         assert!(page.contains("<span id=\"memory-most\">of 64.0 MiB</span>"));
