@@ -1,6 +1,5 @@
 //! One connection as plain data, and what a worker does with it in its turn: as much as goes without waiting.
 
-use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,8 +15,9 @@ use super::input::{Input, receive};
 use super::paced::Paced;
 use super::poller::{Event, Interest};
 use super::progress::{Demand, Progress, unacknowledged};
+use super::sending::{Sending, append};
 use super::tickets::Tickets;
-use crate::answer::{Answer, Body, Position, Segment};
+use crate::answer::{Answer, Body, Position};
 use crate::front::{answer_or_500, outcome_of};
 use crate::http::request::Request;
 use crate::limits;
@@ -89,22 +89,11 @@ enum State {
     /// The rest of a body that nobody asked for. The request is answered.
     Body(Passing),
     /// Room for more of an answer.
-    Sending(Box<Sending>),
+    Sending(Box<Sending>, Then),
     /// The client's end. It has been told ours, and may send so many bytes until it has noticed.
     Linger(usize),
     /// Nothing but that the client takes what the kernel holds for it, which must not be more than there are connections for.
     Parting,
-}
-
-/// An answer that is on its way.
-struct Sending {
-    /// What of the head is still to be sent.
-    head: Box<[u8]>,
-    body: Body,
-    position: Position,
-    /// Bytes of the body that are still to be sent; none if only its end tells.
-    left: Option<u64>,
-    then: Then,
 }
 
 /// What follows an answer.
@@ -246,7 +235,7 @@ impl Connection {
                     self.read_head(worker, input)
                 }
                 State::Body(_) => self.pass_body(worker, input),
-                State::Sending(_) => self.send(worker, until),
+                State::Sending(..) => self.send(worker, until),
                 State::Linger(_) => self.linger(worker),
                 // Who has gone for good, or has everything, tells of it.
                 State::Parting if matches!(self.socket.take_error(), Ok(None)) && !self.is_done() => Err(Next::Rest),
@@ -455,7 +444,7 @@ impl Connection {
                 }
                 let head = output.get(count..head).unwrap_or_default().into();
                 let left = left.map(|left| left - behind as u64);
-                self.state = State::Sending(Box::new(Sending { head, body, position, left, then }));
+                self.state = State::Sending(Box::new(Sending { head, body, position, left }), then);
                 if let Some(ticket) = self.tickets.last() {
                     worker.shared.traffic.lasts(ticket);
                 }
@@ -469,15 +458,16 @@ impl Connection {
     fn send(&mut self, worker: &mut Worker, until: u64) -> Step {
         let mut empty = 0;
         let (then, outcome) = loop {
-            let State::Sending(sending) = &mut self.state else { return Ok(()) };
-            if sending.head.is_empty() && sending.left == Some(0) {
-                break (sending.then, Ok(()));
+            let State::Sending(sending, then) = &self.state else { return Ok(()) };
+            let then = *then;
+            if sending.is_over() {
+                break (then, Ok(()));
             }
             if self.sent >= until || empty >= EMPTY {
                 return YIELD;
             }
             let granted = self.granted(worker)?;
-            let State::Sending(sending) = &mut self.state else { return Ok(()) };
+            let State::Sending(sending, _) = &mut self.state else { return Ok(()) };
             match sending.some(
                 &self.socket,
                 (until - self.sent).min(granted),
@@ -487,10 +477,10 @@ impl Connection {
                 Ok(Some(0)) => empty += 1,
                 Ok(Some(count)) => self.took(worker, Part::Rest, count as u64),
                 Ok(None) => return WRITE,
-                Err(failure) => break (sending.then, Err(failure)),
+                Err(failure) => break (then, Err(failure)),
             }
         };
-        let unsized_body = matches!(&self.state, State::Sending(sending) if sending.left.is_none());
+        let unsized_body = matches!(&self.state, State::Sending(sending, _) if sending.left.is_none());
         if outcome.is_err() && unsized_body {
             // Where the end of the connection is that of the body, an end too early must not look like it.
             let _ = self.socket.set_linger(Some(Duration::ZERO));
@@ -625,7 +615,7 @@ impl Connection {
                 Some(slow) => slow.then(|| self.cut(worker)),
                 None => Some(Next::Close),
             },
-            State::Sending(_) => (self.is_too_slow(worker) == Some(true)).then(|| self.cut(worker)),
+            State::Sending(..) => (self.is_too_slow(worker) == Some(true)).then(|| self.cut(worker)),
         }
     }
 
@@ -644,7 +634,7 @@ impl Connection {
         let demand = Demand { stall_timeout: config.stall_timeout, min_rate: config.min_rate };
         // Where nobody knows what was acknowledged, what the socket took has to do.
         let unacknowledged = unacknowledged(&self.socket);
-        let unknown = unacknowledged.is_none() && (paced || !matches!(self.state, State::Sending(_)));
+        let unknown = unacknowledged.is_none() && (paced || !matches!(self.state, State::Sending(..)));
         if unacknowledged == Some(0) || unknown {
             self.progress = None;
             return None;
@@ -678,73 +668,7 @@ impl Connection {
     }
 }
 
-impl Sending {
-    /// Sends some bytes: how many, none if the socket is full.
-    fn some(
-        &mut self,
-        socket: &Socket,
-        most: u64,
-        buffer: &mut Vec<u8>,
-        by_kernel: bool,
-    ) -> Result<Option<usize>, Failure> {
-        if !self.head.is_empty() {
-            let sent = slice::bytes(socket, &self.head, self.left != Some(0))?;
-            self.head = self.head.get(sent.unwrap_or(0)..).unwrap_or_default().into();
-            return Ok(sent);
-        }
-        let segment = self.body.segment(self.position.segment).map_err(Failure::Source)?;
-        let at = self.position.offset;
-        let length = segment.as_ref().map_or(0, Segment::length);
-        let sent = match segment {
-            Some(Segment::Bytes(bytes)) if bytes.is_empty() => Some(0),
-            Some(Segment::Bytes(bytes)) => {
-                let bytes = bytes.get(at as usize..).unwrap_or_default();
-                // Of what has no known length nobody knows whether more follows at once.
-                slice::bytes(socket, bytes, self.left.is_some_and(|left| left > bytes.len() as u64))?
-            }
-            Some(Segment::Slice { file, offset, length }) => {
-                let count = usize::try_from(length.saturating_sub(at).min(most)).unwrap_or(usize::MAX);
-                slice::slice(socket, file, offset + at, count, buffer, by_kernel)?
-            }
-            None if self.left.is_none() => {
-                self.left = Some(0);
-                return Ok(Some(0));
-            }
-            None => return Err(Failure::Source(io::Error::other("the body is shorter than was said"))),
-        };
-        let count = sent.unwrap_or(0) as u64;
-        self.left = self.left.map(|left| left.saturating_sub(count));
-        self.position.offset += count;
-        if self.position.offset >= length {
-            self.position = Position { segment: self.position.segment + 1, offset: 0 };
-        }
-        Ok(sent)
-    }
-}
-
 /// What becomes of a connection that can go on at this moment, or has an alarm set already.
 fn until(at: Option<Instant>) -> Next {
     at.map_or(Next::Rest, Next::Until)
-}
-
-/// Appends so many bytes of a body.
-fn append(output: &mut Vec<u8>, body: &mut Body, position: &mut Position, left: u64) -> io::Result<()> {
-    if let Some(Segment::Bytes(bytes)) = body.segment(0)? {
-        if bytes.len() as u64 == left {
-            output.extend_from_slice(&bytes);
-            *position = Position { segment: 1, offset: 0 };
-            return Ok(());
-        }
-    }
-    let mut filled = output.len();
-    output.resize(filled + left as usize, 0);
-    while let Some(rest) = output.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match body.read(position, rest) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -27,6 +27,7 @@ mod paced;
 mod poller;
 mod progress;
 mod seats;
+mod sending;
 mod table;
 mod tickets;
 
