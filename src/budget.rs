@@ -64,6 +64,8 @@ pub(crate) struct Wishes {
     pub(crate) auth: bool,
     pub(crate) admin: bool,
     pub(crate) access_log: bool,
+    /// Whether what is on its way is counted.
+    pub(crate) counted: bool,
     /// Whether somebody else wants to know what becomes of requests.
     pub(crate) told: bool,
     pub(crate) workers: Option<usize>,
@@ -255,12 +257,12 @@ impl Wishes {
             0 => SYSTEM_BUFFER + SEGMENT,
             size => size + SEGMENT,
         };
-        CONNECTION + SOCKET + unsent + self.of_ticket() + if self.admin { SHOWN } else { 0 }
+        CONNECTION + SOCKET + unsent + self.of_ticket() + if self.counted { SHOWN } else { 0 }
     }
 
     /// Bytes of what is kept of a request until its end.
     fn of_ticket(&self) -> usize {
-        if self.told || self.access_log || self.admin { TOLD } else { 0 }
+        if self.told || self.access_log || self.counted { TOLD } else { 0 }
     }
 }
 
@@ -341,6 +343,7 @@ mod tests {
         auth: false,
         admin: false,
         access_log: false,
+        counted: false,
         told: false,
         workers: None,
         buffer_size: None,
@@ -388,7 +391,7 @@ mod tests {
             ("archives and passwords", Wishes { archive: true, auth: true, ..DIRECT }),
             ("sockets count", Wishes { sockets: true, ..DIRECT }),
             ("an access log", Wishes { access_log: true, ..DIRECT }),
-            ("all that is told", Wishes { told: true, admin: true, ..DIRECT }),
+            ("all that is told", Wishes { told: true, counted: true, admin: true, ..DIRECT }),
             ("the system's send buffer", Wishes { sockets: true, send_buffer: Some(0), ..DIRECT }),
             ("connections", Wishes { connections: Some(2300), archive: true, ..DIRECT }),
             ("connections, sockets count", Wishes { connections: Some(100), sockets: true, ..DIRECT }),

@@ -93,6 +93,9 @@ pub struct Config {
     /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has
     /// acknowledged (on Linux); on the other one, and through a Unix socket, it is what the socket took. Default: none, and it goes on.
     pub once: Option<usize>,
+    /// Whether requests, transfers and bytes are counted for [`Handle::statistics`](crate::Handle::statistics). It costs what the
+    /// access log costs without the disk: an allocation or two for each request. Default: no, unless `admin` is set.
+    pub statistics: bool,
     /// Where the server tells about itself: a page with what is on its way (`/`), the same as JSON (`/status.json`), metrics
     /// for Prometheus (`/metrics`), and whether it serves or stops (`/healthz`). There is no password: it is for an address that
     /// others do not reach. Port 0: any that is free. Default: none.
@@ -186,6 +189,7 @@ impl Default for Config {
             rate: 0,
             rate_total: 0,
             once: None,
+            statistics: false,
             admin: None,
             drain: limits::DRAIN,
             drain_wait: Duration::ZERO,
@@ -219,6 +223,7 @@ impl Config {
             auth: self.auth.is_some(),
             admin: self.admin.is_some(),
             access_log: self.access_log.is_some(),
+            counted: self.is_counted(),
             told: self.once.is_some() || log::log_enabled!(target: "brooklet", log::Level::Debug),
             workers: self.workers,
             buffer_size: self.buffer_size,
@@ -227,6 +232,11 @@ impl Config {
             connections: self.max_connections,
         };
         wishes.plan()
+    }
+
+    /// Whether what is on its way is counted, and the sums.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.statistics || self.admin.is_some()
     }
 
     /// Checks each value against its bounds.

@@ -5,7 +5,7 @@
 //!
 //! - [`Server`]: its own listener and threads, a handle to stop it;
 //! - [`Site::respond`]: a folder inside a tiny_http server of yours;
-//! - [`Site::answer`]: from a [`Request`] to an [`Answer`](answer::Answer), plain data both, without any socket.
+//! - [`Site::answer`]: from a [`Request`] to an [`Answer`], plain data both, without any socket.
 //!
 //! # What is promised
 //! Memory is bounded by the number of workers and connections, whatever the sizes of files and the speed of clients. Nothing
@@ -31,7 +31,7 @@ mod rules;
 
 mod budget;
 
-pub mod config;
+mod config;
 
 mod http;
 
@@ -39,7 +39,7 @@ mod tree;
 
 mod auth;
 
-pub mod answer;
+mod answer;
 
 mod send;
 
@@ -79,14 +79,14 @@ pub mod supervisor;
 #[doc(hidden)]
 pub mod parts;
 
-pub use answer::Site;
+pub use answer::{Answer, Body, Fields, Position, Segment, Site};
 pub use auth::Auth;
 pub use config::{Config, Front, Listen, LogFormat};
 pub use http::request::Request;
 pub use network::Network;
 pub use rules::{Coding, Rules, Symlinks};
 pub use server::{Error, Handle, Server};
-pub use traffic::{Exchange, Outcome};
+pub use traffic::{Exchange, Outcome, Statistics};
 
 /// The crate whose `Method`, `StatusCode` and `Request` are the vocabulary of this one.
 pub use tiny_http;

@@ -112,7 +112,7 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
                 // Who asks twice does not want to wait.
                 _ => {
                     log::warn!("ended at once by a second signal");
-                    handle.end_access_log();
+                    handle.close_access_log();
                     std::process::exit(1)
                 }
             }

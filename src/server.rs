@@ -27,7 +27,7 @@ use crate::http::target::is_hidden;
 use crate::limits;
 use crate::listen::{Listener, Place};
 use crate::stop::Stop;
-use crate::traffic::{Exchange, Traffic};
+use crate::traffic::{Counts, Exchange, Statistics, Traffic};
 
 /// A server that listens already and begins to answer with [`run`](Self::run).
 ///
@@ -76,6 +76,7 @@ pub struct Handle {
     stop: Arc<Stop>,
     log: Option<Arc<AccessLog>>,
     sources: Sources,
+    counts: Arc<Counts>,
 }
 
 impl Handle {
@@ -93,8 +94,13 @@ impl Handle {
 
     /// How often the server has looked after itself and found that it can answer. While it runs that becomes more at least each
     /// second; if it does not, all workers are held up by a disk, or something is wrong with the server.
-    pub fn looks(&self) -> u64 {
+    pub fn heartbeats(&self) -> u64 {
         self.stop.looks()
+    }
+
+    /// What the server does and has done, at this moment. It may be asked before, while and after the server runs.
+    pub fn statistics(&self) -> Statistics {
+        self.counts.look().0
     }
 
     /// Has [`Config::access_log`] opened anew, as somebody has renamed the file, when the lines of all requests that have ended so
@@ -105,7 +111,7 @@ impl Handle {
 
     /// Writes what waits for the access log, for 2 s at most, and takes no more lines: for who is about to end the process without
     /// waiting for [`Server::run`], which does so by itself.
-    pub fn end_access_log(&self) {
+    pub fn close_access_log(&self) {
         self.log.iter().for_each(|log| log.end());
     }
 
@@ -237,7 +243,7 @@ impl Server {
         if let Some(log) = log.clone() {
             traffic.observe(Box::new(move |exchange| log.take(exchange)));
         }
-        if admin.is_some() {
+        if config.is_counted() {
             traffic.count();
         }
         Self { config, plan, site, listeners, addresses, unix_sockets, stop, traffic, log, admin }
@@ -261,7 +267,8 @@ impl Server {
 
     /// What stops this server, or has it read its files again.
     pub fn handle(&self) -> Handle {
-        Handle { stop: Arc::clone(&self.stop), log: self.log.clone(), sources: self.site.sources() }
+        let counts = Arc::clone(self.traffic.counts());
+        Handle { stop: Arc::clone(&self.stop), log: self.log.clone(), sources: self.site.sources(), counts }
     }
 
     /// Has each request told to one more, when it is certain what became of it, on a thread that serves: it must not wait. On the
@@ -407,7 +414,7 @@ fn open(config: &Config) -> Result<Opened, Error> {
     let level = if config.memory.is_some() { log::Level::Info } else { log::Level::Debug };
     log::log!(level, "memory: {plan}");
     let site = Site::open(&config.root).map_err(|error| Error::Root(config.root.clone(), error))?;
-    let site = site.with_cache(plan.cache).with_rules(config.rules.clone()).with_walks(plan.workers / 2);
+    let site = site.with_cache(plan.cache).with_rules(config.rules.clone()).with_archive_walks(plan.workers / 2);
     let site = site.with_room(plan.listings, plan.archives());
     // What is wrong in them is said now, not when somebody comes.
     let _ = site.site_rules(SystemTime::now());

@@ -85,12 +85,12 @@ impl Supervisor {
     /// to stop, whoever wants that. Never returns if there is a watchdog.
     pub fn watch(&self, server: &Handle, status: &str) {
         // One that has nothing to wait for may stop before it looks for the first time.
-        while server.looks() == 0 && !server.is_stopping_within(LOOK) {}
+        while server.heartbeats() == 0 && !server.is_stopping_within(LOOK) {}
         self.tell(&format!("READY=1\nSTATUS={status}"));
         let pause = self.watchdog.map_or(Duration::MAX, |watchdog| watchdog / 2);
-        let (mut looks, mut seen) = (server.looks(), Instant::now());
+        let (mut looks, mut seen) = (server.heartbeats(), Instant::now());
         while !server.is_stopping_within(pause) {
-            let now = server.looks();
+            let now = server.heartbeats();
             if now != looks {
                 (looks, seen) = (now, Instant::now());
             }

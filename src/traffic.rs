@@ -47,9 +47,9 @@ pub struct Exchange {
     /// (direct front on Linux), else those that the socket took.
     pub sent: u64,
     /// When the head of the request was whole.
-    pub begun: SystemTime,
+    pub started: SystemTime,
     /// How long it took from then on until the socket had taken all, or until it was given up.
-    pub time: Duration,
+    pub duration: Duration,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -110,26 +110,74 @@ pub(crate) struct Traffic {
     downloads: Option<Downloads>,
     /// Whether somebody wants to know what is on its way, and the sums.
     counted: bool,
-    /// By where they are in memory.
-    running: Mutex<HashMap<usize, Arc<Running>>>,
     /// Whether requests are logged, if that is wanted of the log.
     logged: bool,
-    totals: Totals,
     /// Requests whose answers may not have arrived, though their connections are at the next one.
     ahead: AtomicUsize,
+    counts: Arc<Counts>,
+}
+
+/// What is counted of a server. Handles share it, and may outlive the server.
+#[derive(Default)]
+pub(crate) struct Counts {
+    /// By where they are in memory.
+    running: Mutex<HashMap<usize, Arc<Running>>>,
+    totals: Totals,
+    /// The most bytes that were ever known to be sent: a counter never falls.
+    sent: AtomicU64,
     /// Looks at the front, when somebody asks.
     gauges: OnceLock<Probe>,
 }
 
 /// Sums since the start.
 #[derive(Debug, Default)]
-pub(crate) struct Totals {
+struct Totals {
     /// Requests by the first digit of the status, from 1 on.
-    pub(crate) statuses: [AtomicU64; 5],
+    statuses: [AtomicU64; 5],
     /// Requests in the order of [`Outcome::ALL`].
-    pub(crate) outcomes: [AtomicU64; 5],
+    outcomes: [AtomicU64; 5],
     /// Bytes of bodies that went to clients and were told of.
-    pub(crate) sent: AtomicU64,
+    sent: AtomicU64,
+}
+
+/// A snapshot of what a [`Server`](crate::Server) does and has done, see [`Handle::statistics`](crate::Handle::statistics).
+///
+/// `transfers`, `requests`, [`outcome`](Self::outcome) and `bytes_sent` are kept only if [`Config::statistics`] or
+/// [`Config::admin`] is set, and are 0 otherwise. The values are read one after the other while the server works: they need not
+/// add up exactly.
+///
+/// [`Config::statistics`]: crate::Config::statistics
+/// [`Config::admin`]: crate::Config::admin
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Open connections. `None` where that is not known: on the tiny-http front, and while the server does not run.
+    pub connections: Option<usize>,
+    /// The most connections that may be open at once, [`Config::max_connections`](crate::Config::max_connections) or less. `None`
+    /// as with `connections`.
+    pub max_connections: Option<usize>,
+    /// Worker threads; 0 while the server does not run.
+    pub workers: usize,
+    /// Worker threads that are busy at this moment. On the tiny-http front, where a worker stays with its transfer: as many
+    /// as there are `transfers`.
+    pub busy_workers: usize,
+    /// Answers on their way that were too long to leave at once.
+    pub transfers: usize,
+    /// Requests that have ended since the start, by the class of their status code (RFC 9110 section 15): 1xx, 2xx, 3xx, 4xx,
+    /// 5xx.
+    pub requests: [u64; 5],
+    /// Bytes of bodies that were sent since the start, those of the transfers on their way included. It never falls.
+    pub bytes_sent: u64,
+    /// In the order of [`Outcome::ALL`].
+    pub(crate) outcomes: [u64; 5],
+}
+
+impl Statistics {
+    /// Requests that have ended this way since the start.
+    pub fn outcome(&self, outcome: Outcome) -> u64 {
+        let all = Outcome::ALL.iter().zip(self.outcomes);
+        all.filter(|((_, known), _)| *known == outcome).map(|(_, count)| count).sum()
+    }
 }
 
 /// An answer that is on its way, and did not leave at once.
@@ -195,21 +243,11 @@ impl Traffic {
     /// Says how to look at the front.
     pub(crate) fn gauge(&self, probe: impl Fn() -> Option<Gauges> + Send + Sync + 'static) {
         // It is said once.
-        let _ = self.gauges.set(Box::new(probe));
+        let _ = self.counts.gauges.set(Box::new(probe));
     }
 
-    /// What the front has at this moment.
-    pub(crate) fn gauges(&self) -> Gauges {
-        self.gauges.get().and_then(|probe| probe()).unwrap_or_default()
-    }
-
-    pub(crate) fn totals(&self) -> &Totals {
-        &self.totals
-    }
-
-    /// The answers that are on their way, in no order.
-    pub(crate) fn running(&self) -> Vec<Arc<Running>> {
-        self.lock().values().cloned().collect()
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
     }
 
     /// What is to be kept of a request, for the end of its answer; none if nobody wants to know. `method` as it stood there.
@@ -254,8 +292,8 @@ impl Traffic {
                 status: answer.status.0,
                 expected: if nothing { Some(0) } else { answer.body.length() },
                 sent: 0,
-                begun: now,
-                time: Duration::ZERO,
+                started: now,
+                duration: Duration::ZERO,
                 outcome: Outcome::Done,
             },
             selection: if self.downloads.is_some() && !nothing { answer.selection() } else { None },
@@ -277,10 +315,10 @@ impl Traffic {
             target: exchange.target.clone(),
             status: exchange.status,
             expected: exchange.expected,
-            begun: exchange.begun,
+            begun: exchange.started,
             sent: AtomicU64::new(0),
         });
-        self.lock().insert(place(&running), Arc::clone(&running));
+        self.counts.lock().insert(place(&running), Arc::clone(&running));
         ticket.running = Some(running);
     }
 
@@ -297,7 +335,7 @@ impl Traffic {
         let Ticket { mut exchange, selection, running, ahead, .. } = *ticket;
         self.ahead.fetch_sub(ahead.into(), Ordering::Relaxed);
         if let Some(running) = running {
-            self.lock().remove(&place(&running));
+            self.counts.lock().remove(&place(&running));
         }
         exchange.sent = exchange.expected.map_or(sent, |expected| sent.min(expected));
         exchange.outcome = outcome;
@@ -306,7 +344,7 @@ impl Traffic {
             downloads.add(client, &exchange.target, selection, exchange.sent, outcome == Outcome::Done);
         }
         if self.counted {
-            self.totals.add(&exchange);
+            self.counts.totals.add(&exchange);
         }
         for observer in &self.observers {
             // A defect there is none of whoever serves, or watches, and tells of it.
@@ -317,13 +355,42 @@ impl Traffic {
         }
         if self.is_logged() {
             let client = exchange.client.map_or("-".into(), |client| client.to_string());
-            let Exchange { method, target, status, sent, time, .. } = &exchange;
-            log::debug!("{client} {method:?} {target:?} {status} {sent} bytes, {} in {time:?}", outcome.name());
+            let Exchange { method, target, status, sent, duration, .. } = &exchange;
+            log::debug!("{client} {method:?} {target:?} {status} {sent} bytes, {} in {duration:?}", outcome.name());
         }
     }
 
     fn is_logged(&self) -> bool {
         self.logged && log::log_enabled!(Level::Debug)
+    }
+}
+
+impl fmt::Debug for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counts").field("totals", &self.totals).finish_non_exhaustive()
+    }
+}
+
+impl Counts {
+    /// All of it at this moment, and the answers that are on their way, in no order.
+    pub(crate) fn look(&self) -> (Statistics, Vec<Arc<Running>>) {
+        let load = |counters: &[AtomicU64; 5]| counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
+        let gauges = self.gauges.get().and_then(|probe| probe()).unwrap_or_default();
+        // The sums first: what ends meanwhile is missed this time, not counted twice.
+        let finished = self.totals.sent.load(Ordering::Relaxed);
+        let running: Vec<_> = self.lock().values().cloned().collect();
+        let sent = running.iter().map(|transfer| transfer.sent()).fold(finished, u64::saturating_add);
+        let statistics = Statistics {
+            connections: gauges.connections.map(|(inside, _)| inside),
+            max_connections: gauges.connections.map(|(_, most)| most),
+            workers: gauges.workers,
+            busy_workers: gauges.busy.unwrap_or(running.len().min(gauges.workers)),
+            transfers: running.len(),
+            requests: load(&self.totals.statuses),
+            bytes_sent: self.sent.fetch_max(sent, Ordering::Relaxed).max(sent),
+            outcomes: load(&self.totals.outcomes),
+        };
+        (statistics, running)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<usize, Arc<Running>>> {
@@ -356,7 +423,7 @@ impl Ticket {
     /// The socket has taken everything: what the client makes of it takes its own time.
     pub(crate) fn finish(&mut self) {
         if !std::mem::replace(&mut self.finished, true) {
-            self.exchange.time = self.begun.elapsed();
+            self.exchange.duration = self.begun.elapsed();
         }
     }
 
@@ -406,20 +473,22 @@ mod tests {
         let mut ticket = told(&traffic, &request, 404).unwrap();
         traffic.lasts(&mut ticket);
         ticket.sent(7);
-        let running = traffic.running();
+        let (_, running) = traffic.counts().look();
         assert_eq!(running.iter().map(|r| (r.sent(), &*r.target, r.status)).collect::<Vec<_>>(), [(7, "/a", 404)]);
         traffic.end(ticket, 8, Outcome::ClientLeft);
-        assert!(traffic.running().is_empty());
+        let (statistics, running) = traffic.counts().look();
+        assert!(running.is_empty());
         let Exchange { method, target, referer, user_agent, sent, outcome, .. } = heard.try_recv().unwrap();
         assert_eq!(
             (&*method, &*target, referer.as_deref(), user_agent.as_deref()),
             ("GET", "/a", Some("b"), Some("c"))
         );
         assert_eq!((sent, outcome.name()), (8, "client-left"));
-        let sums = |counters: &[AtomicU64]| counters.iter().map(|c| c.load(Ordering::Relaxed)).collect::<Vec<_>>();
-        assert_eq!(sums(&traffic.totals().statuses), [0, 0, 0, 1, 0]);
-        assert_eq!(sums(&traffic.totals().outcomes), [0, 1, 0, 0, 0]);
-        assert_eq!(traffic.totals().sent.load(Ordering::Relaxed), 8);
+        assert_eq!(
+            (statistics.requests, statistics.outcomes, statistics.bytes_sent),
+            ([0, 0, 0, 1, 0], [0, 1, 0, 0, 0], 8)
+        );
+        assert_eq!((statistics.outcome(Outcome::ClientLeft), statistics.outcome(Outcome::Done)), (1, 0));
     }
 
     #[test]

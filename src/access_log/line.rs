@@ -35,7 +35,7 @@ impl Display for Combined<'_> {
             Some(address) => write!(f, "{address}")?,
             None => f.write_str("-")?,
         }
-        let time = date::for_logs(exchange.begun);
+        let time = date::for_logs(exchange.started);
         write!(
             f,
             " - {} [{}] \"",
@@ -58,7 +58,7 @@ impl Display for Combined<'_> {
             Some(expected) => write!(f, " {expected}")?,
             None => f.write_str(" -")?,
         }
-        write!(f, " {:.3} {}", exchange.time.as_secs_f64(), exchange.outcome.name())
+        write!(f, " {:.3} {}", exchange.duration.as_secs_f64(), exchange.outcome.name())
     }
 }
 
@@ -73,7 +73,7 @@ impl Display for Json<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let exchange = self.0;
         let (major, minor) = exchange.version;
-        let (time, client) = (date::with_milliseconds(exchange.begun), exchange.address().map(|ip| ip.to_string()));
+        let (time, client) = (date::with_milliseconds(exchange.started), exchange.address().map(|ip| ip.to_string()));
         write!(f, "{{\"time\":{},\"client\":{}", Text(time.as_deref()), Text(client.as_deref()))?;
         // What was no request has none of these.
         let (is_request, protocol) = (!exchange.method.is_empty(), format!("HTTP/{major}.{minor}"));
@@ -86,7 +86,7 @@ impl Display for Json<'_> {
             Some(expected) => write!(f, ",\"expected\":{expected}")?,
             None => f.write_str(",\"expected\":null")?,
         }
-        write!(f, ",\"seconds\":{:.3},\"outcome\":\"{}\"", exchange.time.as_secs_f64(), exchange.outcome.name())?;
+        write!(f, ",\"seconds\":{:.3},\"outcome\":\"{}\"", exchange.duration.as_secs_f64(), exchange.outcome.name())?;
         let (referer, agent) = (exchange.referer.as_deref(), exchange.user_agent.as_deref());
         write!(f, ",\"referer\":{},\"user_agent\":{}}}", Text(referer), Text(agent))
     }
@@ -123,8 +123,8 @@ mod tests {
             status: 206,
             expected: Some(5000),
             sent: 1234,
-            begun: UNIX_EPOCH + Duration::from_millis(784_111_777_900),
-            time: Duration::from_micros(12_345_678),
+            started: UNIX_EPOCH + Duration::from_millis(784_111_777_900),
+            duration: Duration::from_micros(12_345_678),
             outcome: Outcome::ClientLeft,
         }
     }
@@ -132,8 +132,8 @@ mod tests {
     fn nothing() -> Exchange {
         let (method, target) = ("".into(), "".into());
         let (client, user, referer, user_agent, expected) = (None, None, None, None, None);
-        let (version, status, begun) = ((1, 0), 400, UNIX_EPOCH - Duration::from_secs(1));
-        Exchange { client, method, target, version, user, referer, user_agent, status, expected, begun, ..exchange() }
+        let (version, status, started) = ((1, 0), 400, UNIX_EPOCH - Duration::from_secs(1));
+        Exchange { client, method, target, version, user, referer, user_agent, status, expected, started, ..exchange() }
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod status;
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -39,8 +38,6 @@ pub(crate) struct Admin {
     /// Whether only this machine reaches the address. Then a page of another site that a browser here shows could, by a name that
     /// leads here (DNS rebinding).
     local: bool,
-    /// The most bytes that were ever known to be sent: a counter never falls.
-    sent: AtomicU64,
     samples: Mutex<Vec<Sample>>,
 }
 
@@ -103,8 +100,8 @@ impl Admin {
         now: SystemTime,
     ) -> Self {
         let front = Front::ALL.iter().find(|(_, known)| *known == front).map_or("", |(name, _)| name);
-        let (sent, samples) = (AtomicU64::new(0), Mutex::default());
-        Self { traffic, stop, memory, front, started: now, local: address.is_loopback(), sent, samples }
+        let (local, samples) = (address.is_loopback(), Mutex::default());
+        Self { traffic, stop, memory, front, started: now, local, samples }
     }
 
     /// Decides what the request gets at the time `now`.
@@ -163,15 +160,7 @@ impl Admin {
 
     /// The state at this moment, as plain values.
     fn status(&self, now: SystemTime) -> Status {
-        let load = |counters: &[AtomicU64; 5]| counters.each_ref().map(|counter| counter.load(Ordering::Relaxed));
-        let totals = self.traffic.totals();
-        let gauges = self.traffic.gauges();
-        // The sums first: what ends meanwhile is missed this time, not counted twice.
-        let finished = totals.sent.load(Ordering::Relaxed);
-        let mut running = self.traffic.running();
-        let sent = running.iter().map(|transfer| transfer.sent()).fold(finished, u64::saturating_add);
-        let sent = self.sent.fetch_max(sent, Ordering::Relaxed).max(sent);
-        let all = running.len();
+        let (statistics, mut running) = self.traffic.counts().look();
         running.sort_by_key(|transfer| transfer.begun);
         running.truncate(limits::ADMIN_TRANSFERS);
         let uptime = now.duration_since(self.started).unwrap_or_default();
@@ -188,15 +177,15 @@ impl Admin {
             started: self.started,
             uptime,
             draining: self.stop.is_draining(),
-            requests: load(&totals.statuses),
-            outcomes: load(&totals.outcomes),
-            sent,
-            connections: gauges.connections,
-            workers: gauges.workers,
-            busy: gauges.busy.unwrap_or(all.min(gauges.workers)),
+            requests: statistics.requests,
+            outcomes: statistics.outcomes,
+            sent: statistics.bytes_sent,
+            connections: statistics.connections.zip(statistics.max_connections),
+            workers: statistics.workers,
+            busy: statistics.busy_workers,
             resident: self.memory.resident(),
             budget: self.memory.budget.map(|bytes| bytes as u64),
-            more: all - running.len(),
+            more: statistics.transfers - running.len(),
             running: running.iter().map(|transfer| shown(transfer)).collect(),
             samples: self.samples.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -260,9 +260,7 @@ impl Archive {
         Ok(match &self.piece {
             Piece::None => None,
             Piece::Bytes(bytes) => Some(Segment::Bytes(bytes.into())),
-            Piece::Slice { file, range, .. } => {
-                Some(Segment::Slice { file, offset: range.start, length: range.end - range.start })
-            }
+            Piece::Slice { file, range, .. } => Some(Segment::Slice { file, range: range.clone() }),
         })
     }
 

@@ -21,14 +21,12 @@ use super::representation::Opened;
 pub enum Segment<'a> {
     /// Bytes in memory.
     Bytes(Cow<'a, [u8]>),
-    /// The bytes of an open file from `offset` on, `length` of them.
+    /// Bytes of an open file.
     Slice {
-        /// The file; its own read position is never used.
+        /// The file. Read it at an offset, as `pread` and `sendfile` do: its own position may be shared and is never used.
         file: &'a File,
-        /// Bytes from the start of the file.
-        offset: u64,
-        /// Bytes.
-        length: u64,
+        /// The byte offsets in the file, half-open: from `start` up to, but not including, `end`.
+        range: Range<u64>,
     },
 }
 
@@ -37,7 +35,7 @@ impl Segment<'_> {
     pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Slice { length, .. } => *length,
+            Self::Slice { range, .. } => range.end.saturating_sub(range.start),
         }
     }
 }
@@ -111,7 +109,7 @@ impl Body {
     }
 
     /// Whether its length is known before it is read.
-    pub fn is_sized(&self) -> bool {
+    pub(crate) fn is_sized(&self) -> bool {
         match &self.0 {
             Content::Bytes(_) | Content::Slice(..) | Content::Parts(_) => true,
             Content::Archive(_) => true,
@@ -201,7 +199,7 @@ impl Body {
                     rest.copy_from_slice(from.unwrap_or_default());
                     most
                 }
-                Segment::Slice { file, offset, .. } => match file.read_at(rest, offset + position.offset) {
+                Segment::Slice { file, range } => match file.read_at(rest, range.start + position.offset) {
                     Ok(0) => return if filled > 0 { Ok(filled) } else { Err(shortened()) },
                     Ok(count) => count,
                     Err(error) => return if filled > 0 { Ok(filled) } else { Err(error) },

@@ -156,6 +156,11 @@ impl Fields {
         shared.iter().chain(&self.own).map(|(name, value)| (&**name, &**value))
     }
 
+    /// The value of the field of this name, in whatever case; the first one if there are several.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
     fn push(&mut self, name: &'static str, value: impl Into<Cow<'static, str>>) {
         self.own.push((name.into(), value.into()));
     }
@@ -287,7 +292,7 @@ impl Site {
     /// Walks through so many folders at once, at most, for the lengths and tags of archives ([`Rules::archive`]): each walk keeps
     /// one of the threads that ask busy, for as long as it takes to look at every file. As many as there are processors, unless
     /// told otherwise; more requests are answered 503.
-    pub fn with_walks(self, walks: usize) -> Self {
+    pub fn with_archive_walks(self, walks: usize) -> Self {
         Self { archives: Archives::new(walks), ..self }
     }
 

@@ -168,5 +168,5 @@ impl Opened {
 }
 
 fn slice<'a>(file: &'a File, range: &Range<u64>) -> Segment<'a> {
-    Segment::Slice { file, offset: range.start, length: range.end.saturating_sub(range.start) }
+    Segment::Slice { file, range: range.clone() }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Selection {
 impl Answer {
     /// None if it is nothing that could come in ranges.
     pub(crate) fn selection(&self) -> Option<Selection> {
-        let field = |wanted| self.fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+        let field = |name| self.fields.get(name);
         if !matches!(self.status.0, 200 | 206) || field("Accept-Ranges") != Some("bytes") {
             return None;
         }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use brooklet::{Config, Front, Handle, Server};
+use brooklet::{Config, Front, Handle, Server, Statistics};
 use tempfile::TempDir;
 
 use crate::client::{Client, Response, get};
@@ -133,6 +133,10 @@ impl Serving {
 
     pub(crate) fn stop(&self) {
         self.handle.stop();
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        self.handle.statistics()
     }
 
     pub(crate) fn reload(&self) -> Result<(), String> {

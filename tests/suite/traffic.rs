@@ -6,12 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use brooklet::{Config, Exchange, Front, Listen, Outcome, Rules, Server};
+use brooklet::{Config, Exchange, Front, Listen, Outcome, Rules, Server, Statistics};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
 use crate::access::{SECRET, basic};
 use crate::client::{Client, get, request};
+use crate::program::within_reason;
 use crate::site::{Folder, NEVER, Serving, fronts, noise};
 
 /// More than sockets hold.
@@ -162,7 +163,7 @@ fn who_takes_nothing_is_too_slow() {
         client.receive_head();
         let told = observed.next();
         assert_eq!(told.outcome, Outcome::TooSlow);
-        assert!(told.sent < LARGE as u64 && told.time >= Duration::from_millis(300));
+        assert!(told.sent < LARGE as u64 && told.duration >= Duration::from_millis(300));
     }
 }
 
@@ -348,5 +349,55 @@ fn a_server_for_some_downloads_ends_behind_the_last_and_no_sooner() {
         let resumed = request("GET", "/large", &[("Range", "bytes=100000-")]);
         assert_eq!(serving.client().exchange(resumed).status, 206);
         serving.ended();
+    }
+}
+
+#[test]
+fn a_handle_tells_what_is_on_its_way_and_the_sums_if_that_is_wanted() {
+    let folder = site();
+    for front in fronts() {
+        let config = Config { statistics: true, ..Serving::config(front, &folder) };
+        let observed = Observed::start(config);
+        for (target, status) in [("/small", 200), ("/small?again", 200), ("/none", 404)] {
+            assert_eq!(observed.serving.get(target).status, status);
+            assert_eq!(observed.next().status, status);
+        }
+        let sums = observed.serving.statistics();
+        assert_eq!(sums.requests, [0, 2, 0, 1, 0]);
+        assert_eq!((sums.outcome(Outcome::Done), sums.transfers, sums.workers), (3, 0, 16));
+        assert!(sums.bytes_sent > 10, "{sums:?}");
+
+        // Who reads nothing but the head keeps the rest on its way.
+        let mut client = observed.serving.client();
+        client.send(get("/large"));
+        let direct = front == Front::Direct;
+        let alone = |now: &Statistics| now.transfers == 1 && now.connections == direct.then_some(1);
+        let running = within_reason("one transfer", || Some(observed.serving.statistics()).filter(alone));
+        assert_eq!(running.max_connections.is_some(), direct);
+        assert!(direct || running.busy_workers == 1, "{running:?}");
+        assert_eq!(running.requests, sums.requests);
+        drop(client);
+        assert_eq!(observed.next().outcome, Outcome::ClientLeft);
+
+        observed.serving.stop();
+        observed.serving.ended();
+        // A worker may be just about to let go of it.
+        let over = |now: &Statistics| now.workers == 0;
+        let last = within_reason("the end", || Some(observed.serving.statistics()).filter(over));
+        assert_eq!((last.requests, last.outcome(Outcome::ClientLeft)), ([0, 3, 0, 1, 0], 1));
+        assert_eq!((last.connections, last.busy_workers, last.transfers), (None, 0, 0));
+        assert!(last.bytes_sent >= running.bytes_sent.max(sums.bytes_sent));
+    }
+}
+
+#[test]
+fn nothing_is_counted_that_nobody_wants_to_know() {
+    let folder = site();
+    for front in fronts() {
+        let observed = Observed::start(Serving::config(front, &folder));
+        assert_eq!(observed.serving.get("/small").status, 200);
+        assert_eq!(observed.next().status, 200);
+        let statistics = observed.serving.statistics();
+        assert_eq!((statistics.requests, statistics.bytes_sent, statistics.workers), ([0; 5], 0, 16));
     }
 }

@@ -47,9 +47,9 @@ impl Sending {
                 // Of what has no known length nobody knows whether more follows at once.
                 slice::bytes(socket, bytes, self.left.is_some_and(|left| left > bytes.len() as u64))?
             }
-            Some(Segment::Slice { file, offset, length }) => {
+            Some(Segment::Slice { file, range }) => {
                 let count = usize::try_from(length.saturating_sub(at).min(most)).unwrap_or(usize::MAX);
-                slice::slice(socket, file, offset + at, count, buffer, by_kernel)?
+                slice::slice(socket, file, range.start + at, count, buffer, by_kernel)?
             }
             None if self.left.is_none() => {
                 self.left = Some(0);

@@ -122,8 +122,6 @@ pub(crate) fn run(
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
     let workers = plan.workers * listeners.len();
-    // More is not told: tiny_http holds the connections.
-    traffic.gauge(move || Some(Gauges { connections: None, workers, busy: None }));
     let shared = Arc::new(Shared {
         site,
         pool: Pool::new(plan.buffer_size),
@@ -133,6 +131,10 @@ pub(crate) fn run(
         stop,
         traffic,
     });
+    let seen = Arc::downgrade(&shared);
+    // More is not told: tiny_http holds the connections.
+    let gauges = Gauges { connections: None, workers, busy: None };
+    shared.traffic.gauge(move || seen.upgrade().map(|_| gauges));
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
