@@ -9,7 +9,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 STATIC = $$(uname -m)-unknown-linux-musl
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak check ci release static memory bench clean tools
+.PHONY: help run test slow soak check hyper ci release static memory bench clean tools
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -43,7 +43,12 @@ check: tools ## Formatting, lints and documentation, warnings denied
 	cargo clippy --manifest-path target/bare/Cargo.toml --target-dir "$(TARGET)" --lib -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --all-features
 
-ci: check test ## What has to pass before a change is taken
+# A package of its own, with an async runtime that nobody else has to build.
+hyper: tools ## Tests the example that serves with hyper
+	cargo fmt --manifest-path examples/hyper/Cargo.toml --check
+	cargo test --locked --manifest-path examples/hyper/Cargo.toml --target-dir "$(TARGET)/hyper"
+
+ci: check test hyper ## What has to pass before a change is taken
 
 release: tools ## Builds the program and tells its size, which has a limit
 	cargo build --release --locked --features cli

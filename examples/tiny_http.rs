@@ -1,6 +1,6 @@
 //! A program with a tiny_http server of its own that also serves a folder.
 //!
-//! `cargo run --release --example embed -- FOLDER [ADDRESS]`
+//! `cargo run --release --example tiny_http -- FOLDER [ADDRESS]`
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const THREADS: usize = 16;
 
 fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("usage: embed FOLDER [ADDRESS]")?;
+    let folder = arguments.next().ok_or("usage: tiny_http FOLDER [ADDRESS]")?;
     let listener = TcpListener::bind(arguments.next().as_deref().unwrap_or("127.0.0.1:0"))?;
     // Every connection inherits these. Without the timeout a client that stalls keeps its thread for good, and without
     // TCP_NODELAY an answer in several writes waits for acknowledgements, 40 ms each. A timeout of reading would be
