@@ -28,6 +28,7 @@
 //! - `sandbox`: what the program may still do once it serves, and as who;
 //! - `house`: that the code is as ARCHITECTURE.md says, and the documents true;
 //! - `examples`: the programs in `examples/`;
+//! - `dependencies`: how many crates come with it;
 //! - `memory`: the claim that this server is for, measured by `measure`, the part of `benches/` that has its tests here.
 
 // The helpers of tests are tests, which clippy.toml cannot know.
@@ -40,6 +41,7 @@ mod attacks;
 mod balancer;
 mod cache;
 mod client;
+mod dependencies;
 mod examples;
 mod heads;
 mod hostile;
