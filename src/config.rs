@@ -10,110 +10,138 @@ use crate::budget::{self, Plan, Wishes};
 use crate::limits;
 use crate::rules::Rules;
 
-/// How a server is set up. Start from [`Config::default`] and change what is to be different: fields will be added.
+/// The configuration of a [`Server`](crate::Server).
+///
+/// Start from [`Config::default`] and change what is to be different. New fields are not counted as a breaking change (see
+/// [Versions](crate#versions)), so end with `..Config::default()`:
 ///
 /// ```
-/// let config = brooklet::Config { root: "/srv/www".into(), port: 0, ..Default::default() };
-/// assert!(config.validate().is_ok());
+/// use brooklet::{Config, Rules};
+///
+/// let rules = Rules { listing: false, ..Rules::default() };
+/// let root = "/srv/www".into();
+/// let config = Config { root, port: 0, rules, ..Config::default() };
+/// assert_eq!(config.validate(), Ok(()));
 /// ```
+///
+/// Fields that are an `Option` of a number have a default that depends on others, given below as "usually". Some fields are for one
+/// [`Front`] alone; the other one ignores them. Sizes are in bytes, rates in bytes per second.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The folder to be served, or the one file that every address names. Default: the current folder.
+    /// The folder to be served, or a single file, which is then the answer to every path. Default: the current folder.
     pub root: PathBuf,
-    /// How it is served.
+    /// How requests are answered: index, listings, links, header fields and more. Default: [`Rules::default`].
     pub rules: Rules,
-    /// The htpasswd file with those who may come in, by HTTP Basic (RFC 7617), see [`Auth::read`](crate::Auth::read). It is
-    /// read when the server starts and by [`Handle::reload`](crate::Handle::reload), and must not be among what is served.
-    /// Passwords are not encrypted on their way: there has to be a proxy for that. Needs the feature `auth`. Default: none, and
-    /// everybody may.
+    /// An htpasswd file of the users that may come in, by HTTP Basic (RFC 7617); its format is that of
+    /// [`Auth::read`](crate::Auth::read). Default: none, and everybody may.
+    ///
+    /// It is read when the server starts and by [`Handle::reload`](crate::Handle::reload), and must not lie among what is served.
+    /// Passwords cross the network unencrypted: put a proxy that speaks TLS before the server. Needs the feature `auth`.
     pub auth: Option<PathBuf>,
-    /// The file that gets a line for each request when it has ended; `-` is stdout. It is opened when the server starts, is made if
-    /// it is not there (readable for its owner and group), written at its end alone, and must not be among what is served.
-    /// What a slow disk does not take is left out and counted, and holds nobody up. Default: none.
+    /// The file to which a line is appended when a request has ended; `-` is stdout. Default: none.
+    ///
+    /// It is opened when the server starts, is created if it does not exist (readable for its owner and group), and must not lie
+    /// among what is served. A slow disk holds no client up: lines that it does not take in time are left out, and counted in a
+    /// warning.
     pub access_log: Option<PathBuf>,
-    /// What such a line looks like. Default: combined.
+    /// The format of the lines of `access_log`. Default: [`LogFormat::Combined`].
     pub log_format: LogFormat,
-    /// Where to listen, at least one place. Default: 127.0.0.1, which nobody else reaches. Of no matter for
+    /// Where to listen, at least one place. Default: 127.0.0.1, which only this machine reaches. Ignored by
     /// [`Server::from_listeners`](crate::Server::from_listeners).
     pub bind: Vec<Listen>,
-    /// The port at each of them; 0: any that is free, a different one for each. Default: 8080.
+    /// The TCP port at each address of `bind`; with 0 the system chooses a free one for each, see
+    /// [`Server::addresses`](crate::Server::addresses). Default: 8080.
     pub port: u16,
-    /// Whether another server of the same user may listen at the same addresses (`SO_REUSEPORT`), if it says the same: a new one
-    /// can start beside the old one, and the system gives each of them some of the connections. At a Unix socket the new one
-    /// takes the place of the old one. Default: no.
+    /// Whether another server of the same user may listen at the same addresses (`SO_REUSEPORT`), if it is told so, too: a new
+    /// version can start beside the old one, and the system spreads connections over both. At a Unix socket the new one takes the
+    /// place of the old one. Default: false.
     pub reuse_port: bool,
-    /// The permissions of a Unix socket in the file system, up to 0o777. Default: 0o660, for its owner and its group: who may
-    /// write to it may connect.
+    /// The permissions of Unix sockets in the file system, up to 0o777. Who may write to one may connect. Default: 0o660, its owner
+    /// and group.
     pub unix_mode: u32,
-    /// What receives the requests.
+    /// What receives requests and sends answers. Default: [`Front::Direct`].
     pub front: Front,
-    /// Bytes of memory that all of it may take, as the kernel counts them for a memory cgroup, its own for threads, sockets and
-    /// open files among them. [`Config::workers`], `buffer_size`, `send_buffer`, `cache` and `max_connections` are taken as they
-    /// are if they are given, and what is not given, the listings and the archives are fitted around them. What is too little for
-    /// the rest is an error that says what would do. On the tiny-http front connections and heads have no bound, and are not
-    /// among it. Default: none, and each has its usual value.
-    pub memory: Option<usize>,
-    /// Worker threads, 1 to 4096; usually 4 for each processor, and on the tiny-http front 8 for each, at least 16.
+    /// Bytes of memory for all of the server, as the kernel counts them for a memory cgroup (program, threads, sockets, open files).
+    /// Default: none, and each part has its usual size.
     ///
-    /// On the direct front no worker waits for a client; only a slow disk holds one up. On the tiny-http front a worker stays
-    /// with a transfer until its end, so these are the transfers at once for each address.
+    /// `workers`, `buffer_size`, `send_buffer`, `cache` and `max_connections` are kept if they are set; what is not set is fitted
+    /// into the rest. A value that is too small is an [`Error::Config`](crate::Error::Config), which says what would do. On the
+    /// tiny-http front connections and heads of requests have no bound, and are not included.
+    pub memory: Option<usize>,
+    /// Worker threads, 1 to 4096. Usually 4 for each processor; on the tiny-http front 8 for each, at least 16.
+    ///
+    /// On the direct front no worker waits for a client; only a slow disk holds one up. On the tiny-http front a worker stays with a
+    /// transfer until it ends, so this is the number of transfers at once, for each address.
     pub workers: Option<usize>,
-    /// Bytes of a copy buffer, 4 KiB to 1 MiB; usually 64 KiB. On the direct front each worker has one, on the tiny-http
-    /// front there are 16 at most, and a small one for each worker.
+    /// Bytes of a buffer for copying, 4 KiB to 1 MiB. Usually 64 KiB. On the direct front each worker has one; on the tiny-http front
+    /// there are 16 at most, and a small one for each worker.
     pub buffer_size: Option<usize>,
-    /// Bytes of a socket's send buffer, 4 KiB to 64 MiB, within what the system allows (`net.core.wmem_max`); 0: the system's own
-    /// choice, which grows to some MiB for each client. Usually 512 KiB, with which a client 100 ms away gets up to 4 MB in a
-    /// second. Direct front only.
+    /// Bytes of the send buffer of a connection (`SO_SNDBUF`), 4 KiB to 64 MiB, within what the system allows
+    /// (`net.core.wmem_max`); 0 leaves it to the system, which may use some MiB for each client. Usually 512 KiB, with which a client
+    /// 100 ms away gets up to 4 MB per second. Direct front only.
     pub send_buffer: Option<usize>,
-    /// Bytes of the cache of small files and open files, 0 (none) to 1 GiB; usually 1 MiB. What is in it is compared with
-    /// the file system for every request: what has another size, time or inode is read anew.
+    /// Bytes of the cache of small files and open files, up to 1 GiB; 0 for none. Usually 1 MiB. For every request what is cached is
+    /// compared with the file system: a file of another size, time or inode is read anew.
     pub cache: Option<usize>,
-    /// Connections at once, 1 to 1,000,000; less if the process may not have two descriptors for each; usually 10,000.
-    /// Direct front only.
+    /// Connections at once, 1 to 1,000,000; fewer if the process may not open two descriptors for each (`RLIMIT_NOFILE`). Usually
+    /// 10,000. Direct front only.
     pub max_connections: Option<usize>,
-    /// Connections at once from one client, that is from one IPv4 address or one IPv6 network of 64 bits; 0: any number, the
-    /// default. Direct front only.
+    /// Connections at once from one client, which is an IPv4 address or an IPv6 network of 64 bits; 0 for any number. Default: 0.
+    /// Direct front only.
     pub max_connections_per_client: usize,
-    /// How long the head of a request may take from its first byte to its last, 1 ms to a day. Default: 10 s. Direct front
-    /// only.
+    /// How long the head of a request may take from its first byte to its last, 1 ms to a day. Default: 10 s. Direct front only.
     pub head_timeout: Duration,
     /// How long a connection may be silent, 1 s to a day. Default: 60 s.
     pub idle_timeout: Duration,
-    /// How long a transfer waits for a client that takes nothing, 1 ms to a day. Default: 30 s.
+    /// How long a client may take nothing of its answer before it is cut off, 1 ms to a day. Default: 30 s. On the tiny-http front
+    /// how long one write may wait; a client is cut off after up to three of them.
     pub stall_timeout: Duration,
-    /// Bytes in a second that a client has to take, averaged over the stall timeout; 0: any. Default: 256. Direct front only.
+    /// Bytes per second that a client has to take of its answer, averaged over `stall_timeout`, or it is cut off; 0 for any.
+    /// Default: 256. Direct front only.
     pub min_rate: u64,
-    /// Bytes in a second that a connection is sent at most, 1 KiB or more; 0, the default: any number. On the tiny-http front
-    /// for each transfer.
+    /// Bytes per second that a connection is sent at most, 1024 or more; 0 for any number. Default: 0. On the tiny-http front the
+    /// bound is that of each transfer.
     pub rate: u64,
-    /// Bytes in a second that all connections together are sent at most, 1 KiB or more; 0, the default: any number. Clients share
-    /// them evenly, however many connections each has: an IPv4 address or an IPv6 network of 64 bits is a client.
+    /// Bytes per second that all connections together are sent at most, 1024 or more; 0 for any number. Default: 0. Clients (an IPv4
+    /// address, or an IPv6 network of 64 bits) share it evenly, however many connections each has.
     pub rate_total: u64,
-    /// Stops after so many complete downloads of files, or of archives, 1 or more: a file counts once, as a whole or in ranges that
-    /// one client had until it had all of it; what broke off does not. On the direct front that is what the client has
-    /// acknowledged (on Linux); on the other one, and through a Unix socket, it is what the socket took. Default: none, and it goes on.
+    /// Stops the server after so many complete downloads of files or archives, 1 or more. Default: none, and it runs until
+    /// [`Handle::stop`](crate::Handle::stop).
+    ///
+    /// A download is complete when one client has all of a file, in one response or in several ranges. On the direct front on Linux
+    /// that is what the client has acknowledged; elsewhere, and on Unix sockets, what the socket took.
     pub once: Option<usize>,
-    /// Whether requests, transfers and bytes are counted for [`Handle::statistics`](crate::Handle::statistics). It costs what the
-    /// access log costs without the disk: an allocation or two for each request. Default: no, unless `admin` is set.
+    /// Whether requests, transfers and bytes are counted for [`Handle::statistics`](crate::Handle::statistics). It costs some
+    /// allocations for each request. Default: false; with `admin` they are counted anyway.
     pub statistics: bool,
-    /// Where the server tells about itself: a page with what is on its way (`/`), the same as JSON (`/status.json`), metrics
-    /// for Prometheus (`/metrics`), and whether it serves or stops (`/healthz`). There is no password: it is for an address that
-    /// others do not reach. Port 0: any that is free. Default: none.
+    /// Where the server tells about itself: a page with what it is doing (`/`), the same as JSON (`/status.json`), metrics for
+    /// Prometheus (`/metrics`), and whether it serves or stops (`/healthz`). With port 0 the system chooses a free one, see
+    /// [`Server::admin_address`](crate::Server::admin_address). Default: none.
+    ///
+    /// There is no password: use an address that only those reach who may see who downloads what.
     pub admin: Option<SocketAddr>,
-    /// How long a stop waits for the transfers in flight, a day at most. Default: 30 s.
+    /// How long a stop waits for transfers in flight, a day at most. Default: 30 s.
     pub drain: Duration,
-    /// How long a stop goes on as if nothing were before that, but that each answer says `Connection: close` (RFC 9112
-    /// section 9.6), a day at most: until those who send the clients have noticed. Default: 0.
+    /// How long a stop still serves everybody before that, with `Connection: close` (RFC 9112 section 9.6) in every answer, a day at
+    /// most: until a load balancer has noticed and sends nobody any more. Default: 0.
     pub drain_wait: Duration,
 }
 
-/// Where to listen.
+/// Where to listen, see [`Config::bind`].
+///
+/// ```
+/// use std::net::Ipv6Addr;
+/// use brooklet::{Config, Listen};
+///
+/// let bind = vec![Ipv6Addr::LOCALHOST.into(), Listen::Unix("/run/www.sock".into())];
+/// let config = Config { bind, ..Config::default() };
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Listen {
-    /// An address, at [`Config::port`].
+    /// An address, at [`Config::port`]. `::` takes IPv4 as well, unless an IPv4 address is listed beside it.
     Ip(IpAddr),
-    /// A Unix socket of this name. A client there has no address. Direct front only.
+    /// A Unix socket at this path. Its clients have no address. Direct front only.
     Unix(PathBuf),
 }
 
@@ -123,14 +151,14 @@ impl<T: Into<IpAddr>> From<T> for Listen {
     }
 }
 
-/// What receives the requests and sends the answers.
+/// What receives requests and sends answers, see [`Config::front`]. What is answered is the same on both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Front {
-    /// Our own listener: no worker waits for a client, and whatever clients do has a bound, see
-    /// [`front::direct`](crate::front::direct).
+    /// Sockets that do not block, and workers that never wait for a client: whatever clients do has a bound in memory and time.
+    /// See [`front::direct`](crate::front::direct).
     Direct,
-    /// The listener of the crate tiny_http and a pool of workers that block. For clients that can be trusted, see
+    /// The server of the crate tiny_http, and workers that block. For clients that can be trusted, see
     /// [`front::tiny`](crate::front::tiny).
     TinyHttp,
 }
@@ -141,16 +169,15 @@ pub(crate) const NO_UNIX: &str =
     "bind: the tiny-http front cannot end connections over Unix sockets, nor bound their time: take the direct front";
 
 impl Front {
-    /// Every front there is, by its name on the command line.
+    /// Every front, with its name on the command line.
     pub const ALL: &[(&str, Self)] = &[("direct", Self::Direct), ("tiny-http", Self::TinyHttp)];
 }
 
-/// What a line of the access log looks like.
+/// The format of the lines of an access log, see [`Config::log_format`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum LogFormat {
-    /// The combined format of Apache and nginx, and a bit more behind it, see
-    /// [`Exchange::combined`](crate::Exchange::combined).
+    /// The combined format of Apache and nginx with three more fields, see [`Exchange::combined`](crate::Exchange::combined).
     #[default]
     Combined,
     /// One JSON object (RFC 8259), see [`Exchange::json`](crate::Exchange::json).
@@ -158,7 +185,7 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
-    /// Every format there is, by its name on the command line.
+    /// Every format, with its name on the command line.
     pub const ALL: &[(&str, Self)] = &[("combined", Self::Combined), ("json", Self::Json)];
 }
 
@@ -239,10 +266,11 @@ impl Config {
         self.statistics || self.admin.is_some()
     }
 
-    /// Checks each value against its bounds.
+    /// Checks every value against its bounds, and `memory` against what the rest needs. [`Server::bind`](crate::Server::bind) does
+    /// so itself. Files, addresses and permissions are not looked at.
     ///
     /// # Errors
-    /// The first value that is out of bounds, and its bounds.
+    /// In one line: the first value that is out of bounds, by its name on the command line, and its bounds.
     pub fn validate(&self) -> Result<(), String> {
         self.rules.validate()?;
         let least = limits::BUFFER_SIZE_MIN;

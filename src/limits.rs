@@ -1,4 +1,7 @@
-//! Every bound of the server: its unit, and why it is what it is. What depends on each other is asserted below.
+//! The bounds of the server, each with its unit and its reason.
+//!
+//! They are for programs that want to know what they are; the values may change in any version. Those that have a field in
+//! [`Config`](crate::Config) are its defaults and bounds.
 
 use std::time::Duration;
 
@@ -11,18 +14,18 @@ pub const BUFFER_SIZE_MAX: usize = 1024 * KIB;
 
 /// Copy buffers of that size at most, whatever the number of workers. Who finds none free copies through a small one: a
 /// small host has no more processors than these to copy at the same time.
-pub const LARGE_BUFFERS: usize = 16;
+pub(crate) const LARGE_BUFFERS: usize = 16;
 /// Bytes of the buffer that `std::io::copy` has on the stack, for what is short, and for who finds no large one free.
-pub const SMALL_BUFFER: usize = 8 * KIB;
+pub(crate) const SMALL_BUFFER: usize = 8 * KIB;
 /// Bytes after which a transfer gives its large buffer back, and takes it again if nobody else has.
-pub const LARGE_TURN: u64 = 4 * 1024 * KIB as u64;
+pub(crate) const LARGE_TURN: u64 = 4 * 1024 * KIB as u64;
 /// Bytes after which a transfer with a small buffer looks for a large one again.
-pub const SMALL_TURN: u64 = 256 * KIB as u64;
+pub(crate) const SMALL_TURN: u64 = 256 * KIB as u64;
 
 /// The most worker threads.
 pub const WORKERS_MAX: usize = 4096;
 /// Bytes of stack of a worker thread; with the small copy buffer it uses less than 64 KiB of them.
-pub const WORKER_STACK: usize = 256 * KIB;
+pub(crate) const WORKER_STACK: usize = 256 * KIB;
 
 /// Bytes of a socket's send buffer, unless told otherwise. The system's own choice grows to 4 MiB: that much memory of the
 /// kernel's for each client that is slow, and more than the processor's cache holds for one that is fast.
@@ -31,16 +34,16 @@ pub const SEND_BUFFER: usize = 512 * KIB;
 pub const SEND_BUFFER_MAX: usize = 64 * 1024 * KIB;
 
 /// Connections that may wait to be accepted (`listen(2)`).
-pub const BACKLOG: i32 = 1024;
+pub(crate) const BACKLOG: i32 = 1024;
 /// Connections at once, unless told otherwise.
 pub const CONNECTIONS: usize = 10_000;
 /// The most connections at once that can be asked for.
 pub const CONNECTIONS_MAX: usize = 1_000_000;
 /// Connections over the limit that are told so (503) before they are closed; more than these are closed at once.
-pub const REFUSALS: usize = 64;
+pub(crate) const REFUSALS: usize = 64;
 /// Descriptors that are not for connections and what is sent through them: listening sockets, the poller, the log, folders
 /// that are opened for a listing or on the way to a file.
-pub const DESCRIPTORS_SPARE: usize = 64;
+pub(crate) const DESCRIPTORS_SPARE: usize = 64;
 
 /// How long a connection may be silent between and within requests.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,15 +59,15 @@ pub const RATE_LEAST: u64 = KIB as u64;
 /// sooner than that few will have given up.
 pub const PACED_WAIT: Duration = Duration::from_secs(5);
 /// Clients that share a rate and are told from one another, in some 500 KiB for each queue; all that come beside them share as one.
-pub const SHARING_CLIENTS: usize = 4096;
+pub(crate) const SHARING_CLIENTS: usize = 4096;
 /// How long a stop waits for the transfers in flight: as long as a client may stand still, and what supervisors wait for.
 pub const DRAIN: Duration = Duration::from_secs(30);
 /// How long a start waits for another server that begins to listen in the same folder.
 pub const FOLDER_WAIT: Duration = Duration::from_secs(2);
 /// How long a stop goes on accepting after nobody comes any more, for those whose connection is half established.
-pub const LAST_CALL: Duration = Duration::from_millis(100);
+pub(crate) const LAST_CALL: Duration = Duration::from_millis(100);
 /// The same where all clients are on this machine: as long as a processor that has much to do may take for a packet.
-pub const LAST_CALL_NEAR: Duration = Duration::from_millis(20);
+pub(crate) const LAST_CALL_NEAR: Duration = Duration::from_millis(20);
 /// The permissions of a Unix socket: for its owner and its group, to which the proxy before it has to belong.
 pub const UNIX_MODE: u32 = 0o660;
 
@@ -104,18 +107,18 @@ pub const LISTINGS_HELD: usize = 4 * 1024 * KIB;
 /// Entries that can be asked for as one page of the JSON.
 pub const LISTING_PAGE: usize = 10_000;
 /// Entries of a listing that are rendered at once, so that a page of any length needs no more memory than these.
-pub const LISTING_ROWS: usize = 32;
+pub(crate) const LISTING_ROWS: usize = 32;
 
 /// Folders that are sent as archives at once; who would like another one is asked to come again (503). Each holds two
 /// descriptors more than a file and the names below.
 pub const ARCHIVES: usize = 16;
 /// Bytes of names, each counted with 32 more, that an archive holds of the folder that it is at, if it is the only one: those of
 /// some 48,000 files. Of a larger folder all names are read again for each so many.
-pub const ARCHIVE_NAMES: usize = 2048 * KIB;
+pub(crate) const ARCHIVE_NAMES: usize = 2048 * KIB;
 /// The same of each of many, so that all of them hold less than 5 MiB.
-pub const ARCHIVE_NAMES_MIN: usize = 128 * KIB;
+pub(crate) const ARCHIVE_NAMES_MIN: usize = 128 * KIB;
 /// Bytes of names that it holds of all folders on the way there, so that most of them need not be read again.
-pub const ARCHIVE_NAMES_ABOVE: usize = 256 * KIB;
+pub(crate) const ARCHIVE_NAMES_ABOVE: usize = 256 * KIB;
 /// Bytes of a path in an archive beneath its folder. The system opens none that is longer (PATH_MAX): deeper folders are left out.
 pub const ARCHIVE_PATH: usize = 4000;
 
@@ -167,28 +170,28 @@ pub const TOLD_FIELD: usize = 256;
 /// Requests, of all clients together, that may wait for the client to acknowledge their answers while another request of the same
 /// connection is answered already: about 2 KiB each. What is sent ahead beyond them counts as received when the socket has taken it,
 /// and as no complete download.
-pub const TOLD_AHEAD: usize = 64;
+pub(crate) const TOLD_AHEAD: usize = 64;
 
 /// Files of which a client has a part that are remembered to see when it has all of it; then the oldest is forgotten.
-pub const DOWNLOADS_BEGUN: usize = 256;
+pub(crate) const DOWNLOADS_BEGUN: usize = 256;
 /// Ranges of each: 4 KiB of them.
-pub const DOWNLOAD_RANGES: usize = 256;
+pub(crate) const DOWNLOAD_RANGES: usize = 256;
 
 /// Bytes of lines that wait to be written to the access log, and of those that are being written: a hundredth of a second of the
 /// most that two processors answer. While the disk is slower than that, lines are left out.
-pub const LOG_QUEUE: usize = 256 * KIB;
+pub(crate) const LOG_QUEUE: usize = 256 * KIB;
 
 /// Connections at once to the page about the server, and as many answers that are held for slow ones: some KiB each, 300 KiB if
 /// somebody asks for a hundred files with names made for it.
-pub const ADMIN_CONNECTIONS: usize = 16;
+pub(crate) const ADMIN_CONNECTIONS: usize = 16;
 /// Transfers that this page shows, those that last longest. Of the others it tells how many there are.
-pub const ADMIN_TRANSFERS: usize = 100;
+pub(crate) const ADMIN_TRANSFERS: usize = 100;
 /// Bytes of the target of each of them: more does not fit into a line.
-pub const ADMIN_TARGET: usize = 256;
+pub(crate) const ADMIN_TARGET: usize = 256;
 /// Bytes of a socket's send buffer there: a page without transfers.
-pub const ADMIN_SEND_BUFFER: usize = 32 * KIB;
+pub(crate) const ADMIN_SEND_BUFFER: usize = 32 * KIB;
 /// Moments of which memory and rates are remembered for its picture: five minutes, in 6 KiB.
-pub const ADMIN_SAMPLES: usize = 150;
+pub(crate) const ADMIN_SAMPLES: usize = 150;
 
 /// Bytes of a request body that tiny_http reads before it hands the request over, if the client waits for nothing. Its choice.
 pub const READ_BODY: usize = KIB;

@@ -4,10 +4,19 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The addresses that begin with the same bits, in the notation of RFC 4632 section 3.1 and RFC 4291 section 2.3:
-/// `10.0.0.0/8`, `2001:db8::/32`, or a single address.
+/// A network of IP addresses, or a single address, for [`Rules::allow`](crate::Rules::allow).
 ///
-/// An IPv4 address that is written as an IPv6 one (`::ffff:192.0.2.1`) is that IPv4 address here, as a peer and in a network.
+/// It is parsed from the notation of RFC 4632 section 3.1 and RFC 4291 section 2.3. An IPv4-mapped IPv6 address
+/// (`::ffff:192.0.2.1`) counts as the IPv4 address.
+///
+/// ```
+/// use brooklet::Network;
+///
+/// let network: Network = "10.0.0.0/8".parse()?;
+/// assert!(network.contains([10, 1, 2, 3].into()));
+/// assert!("10.1.2.3/8".parse::<Network>().is_err()); // a slip: the network is 10.0.0.0/8
+/// # Ok::<(), String>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
     address: IpAddr,
@@ -15,7 +24,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether this address is one of them.
+    /// Whether the network has this address in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         // Of two that are alike in all bits, all bits of the difference are zero.
         let alike = match (self.address, address.to_canonical()) {
@@ -36,8 +45,10 @@ impl fmt::Display for Network {
 impl FromStr for Network {
     type Err = String;
 
+    /// Parses `address/bits`, or an address alone.
+    ///
     /// # Errors
-    /// It is no such notation, or names bits behind those that count, which is a slip of one of the two.
+    /// In one line: it is no such notation, or has bits set behind the first `bits`.
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || "not a network such as 10.0.0.0/8 or 2001:db8::/32, nor an address".to_owned();
         let (address, bits) = match text.split_once('/') {

@@ -2,65 +2,81 @@
 
 use crate::network::Network;
 
-/// How a [`Site`](crate::Site) answers. Start from [`Rules::default`], which is the safe choice everywhere, and change what is
-/// to be different: fields will be added.
+/// How a [`Site`](crate::Site) answers: [`Config::rules`](crate::Config::rules) of a server, or
+/// [`Site::with_rules`](crate::Site::with_rules).
+///
+/// Start from [`Rules::default`], which is the safe choice everywhere, and change what is to be different. New fields are not counted
+/// as a breaking change (see [Versions](crate#versions)), so end with `..Rules::default()`:
+///
+/// ```
+/// use brooklet::{Coding, Rules};
+///
+/// let rules = Rules {
+///     precompressed: vec![Coding::Brotli, Coding::Gzip],
+///     cache_control: Some("max-age=3600".into()),
+///     ..Rules::default()
+/// };
+/// assert_eq!(rules.validate(), Ok(()));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// The path that all addresses begin with, as `docs` where the folder is at `/docs/`, for who sits behind a proxy that
-    /// leaves it there. Anything else is 404. Default: none.
+    /// A path before all others, without slashes at its ends: with `docs` the folder is at `/docs/`, and any other path is 404. For a
+    /// proxy that does not strip it. Default: none.
     pub prefix: Option<String>,
-    /// The names of files that stand for their folder, in this order. Default: `index.html`.
+    /// The names of files that stand for their folder, of which the first that exists is sent. Default: `index.html`.
     pub index: Vec<String>,
-    /// Whether a folder without such a file is listed; else it is 404. Default: true.
+    /// Whether a folder without such a file is listed, as a page or as JSON; else it is 404. Default: true.
     pub listing: bool,
-    /// Whether files and folders whose names begin with a dot are served and listed. Default: false; `/.well-known/` always is
-    /// (RFC 8615).
+    /// Whether files and folders whose names begin with a dot are served and listed; else they are 404. Default: false, but for
+    /// `/.well-known/` (RFC 8615), which always is.
     pub hidden: bool,
-    /// Which symbolic links are followed.
+    /// Which symbolic links are followed. Default: [`Symlinks::Inside`].
     pub symlinks: Symlinks,
     /// Whether `/about` is answered with `about.html`, and `/about.html` redirected to `/about`. Default: false.
     pub clean_urls: bool,
-    /// The file, by its path beneath the root, that is sent in place of 404 to who asks for HTML by its name, as a browser does
-    /// that goes to another page: for applications that find their way by themselves. Default: none.
+    /// The page of a single-page application, by its path beneath the root. It is sent with 200, in place of 404, to clients whose
+    /// `Accept` names `text/html`, as browsers do when they go to another page. Default: none.
     pub spa: Option<String>,
-    /// The codings in which files may lie beside themselves, as `app.js.br` beside `app.js`, to be sent to who accepts that, and
-    /// what is alike wanted in this order. A variant that is older than its original is not sent. Default: none.
+    /// Codings in which files may lie beside their originals, as `app.js.br` beside `app.js`, to be sent to clients that accept them
+    /// (`Accept-Encoding`, RFC 9110 section 12.5.3). Of those that a client wants equally, the first one here is taken. A variant that is
+    /// older than its original is not sent. Default: none.
     pub precompressed: Vec<Coding>,
-    /// The value of `Cache-Control` (RFC 9111 section 5.2) with files. Default: none, so that clients may only guess.
+    /// The value of `Cache-Control` (RFC 9111 section 5.2) of files. Default: none.
     pub cache_control: Option<String>,
-    /// The origin whose pages may read what is served (`https://host:port`, or `*` for all), by the CORS protocol of the Fetch
-    /// standard. Default: none but the server's own.
+    /// The origin whose pages may read what is served, by the CORS protocol of the Fetch standard: `https://host:port`, or `*` for
+    /// all. Preflight requests are answered. Default: none, and only pages of the server's own origin may.
     pub cors: Option<String>,
-    /// Whether pages are isolated from those of other origins, which browsers ask for before they give them shared memory
-    /// between threads (`SharedArrayBuffer`). What such a page embeds must allow it. Default: false.
+    /// Whether pages are isolated from those of other origins (`Cross-Origin-Opener-Policy`, `Cross-Origin-Embedder-Policy`), which
+    /// browsers want before they allow `SharedArrayBuffer` and threads of WebAssembly. Default: false.
     pub isolate: bool,
-    /// Whether `/folder/?archive=tar` is the folder as one download: all that lies beneath it, made while it is sent, with a length
-    /// and an entity tag, so that it can be resumed. Each request for one looks at every file of the folder. Default: false.
+    /// Whether `/folder/?archive=tar` is all of that folder as one download, made while it is sent. It has a length and an entity tag,
+    /// so it can be resumed. Every such request looks at every file of the folder. Default: false.
     pub archive: bool,
-    /// Whether the files `_headers` and `_redirects` at the root say which fields the answers for a path have and where else it
-    /// leads, as static hosts do. Then they are not served themselves. Default: true.
+    /// Whether the files `_headers` and `_redirects` at the root say which fields the answers for a path have and where paths are
+    /// redirected, as on static hosts. Then the two files are not served themselves. Default: true.
     pub site_files: bool,
-    /// The networks whose clients are answered; all others get 403. Behind a proxy the client is the proxy. Default: none, and
-    /// everybody is answered.
+    /// The networks whose clients are answered; others get 403. Behind a proxy every client has the address of the proxy.
+    /// Default: none, and everybody is answered.
     pub allow: Vec<Network>,
-    /// Fields, by name and value, that every answer has. They take the place of our own of the same name. Default: none.
+    /// Fields of every answer, by name and value, in place of the server's own of the same name. Those that frame a message or
+    /// describe a representation, such as `Content-Length` and `ETag`, cannot be set. Default: none.
     pub headers: Vec<(String, String)>,
 }
 
-/// Which symbolic links are followed.
+/// Which symbolic links are followed, see [`Rules::symlinks`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Symlinks {
-    /// Those that lead to what lies beneath the root, and are not absolute.
+    /// Relative ones that lead to something beneath the root; others are 404.
     #[default]
     Inside,
-    /// None: they are 404.
+    /// None: all are 404.
     Never,
-    /// All, wherever they lead. Who may write beneath the root decides then what of the whole machine is served.
+    /// All, wherever they lead: whoever may write beneath the root decides what of the whole machine is served.
     Follow,
 }
 
-/// A content coding (RFC 9110 section 8.4.1).
+/// A content coding (RFC 9110 section 8.4.1) of files that are compressed already, see [`Rules::precompressed`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Coding {
@@ -73,7 +89,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// Every coding there is, by its name in HTTP.
+    /// Every coding, with its name in HTTP.
     pub const ALL: &[(&str, Self)] = &[("br", Self::Brotli), ("zstd", Self::Zstandard), ("gzip", Self::Gzip)];
 
     /// Its name in HTTP.
@@ -92,7 +108,7 @@ impl Coding {
 }
 
 impl Symlinks {
-    /// Every choice there is, by its name on the command line.
+    /// Every choice, with its name on the command line.
     pub const ALL: &[(&str, Self)] = &[("inside", Self::Inside), ("never", Self::Never), ("follow", Self::Follow)];
 }
 
@@ -138,10 +154,10 @@ const OURS: &[&str] = &[
 ];
 
 impl Rules {
-    /// Checks each value.
+    /// Checks every value. A [`Server`](crate::Server) does so itself, [`Site::with_rules`](crate::Site::with_rules) does not.
     ///
     /// # Errors
-    /// The first one that cannot work, by its name, and why, in a line.
+    /// In one line: the first value that cannot work, by its name on the command line, and why.
     pub fn validate(&self) -> Result<(), String> {
         if let Some(prefix) = &self.prefix {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);

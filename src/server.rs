@@ -29,17 +29,27 @@ use crate::listen::{Listener, Place};
 use crate::stop::Stop;
 use crate::traffic::{Counts, Exchange, Statistics, Traffic};
 
-/// A server that listens already and begins to answer with [`run`](Self::run).
+/// A static file server with listening sockets and threads of its own.
+///
+/// [`bind`](Self::bind) opens what is served and listens; [`run`](Self::run) answers until [`Handle::stop`]. What lies between is for
+/// the program: it can tell the [`addresses`](Self::addresses), keep a [`handle`](Self::handle), [`observe`](Self::observe) requests,
+/// or give up rights that serving does not need.
+///
+/// A program that embeds it must ignore SIGPIPE, as Rust programs do unless they are told otherwise: `sendfile(2)` raises it for a client
+/// that has gone.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let folder = folder.path();
 /// use brooklet::{Config, Server};
-/// let server = Server::bind(Config { root: folder.into(), port: 0, ..Config::default() })?;
+/// let config = Config { root: folder.into(), port: 0, ..Config::default() };
+/// let server = Server::bind(config)?;
 /// let (address, handle) = (server.addresses()[0], server.handle());
 /// let serving = std::thread::spawn(move || server.run());
+///
 /// assert!(std::net::TcpStream::connect(address).is_ok());
+///
 /// handle.stop();
 /// serving.join().expect("no panic")?;
 /// # Ok(())
@@ -70,7 +80,35 @@ struct Telling {
     memory: Memory,
 }
 
-/// Stops a [`Server`] from another thread, or has it read its files again. Copies are for the same server.
+/// Controls a [`Server`] from other threads: stops it, has it read its files again, tells what it does. Made by [`Server::handle`].
+///
+/// Clones are for the same server. A handle may outlive its server, whose sums stay in [`statistics`](Self::statistics).
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// use brooklet::{Config, Outcome, Server};
+/// # use std::io::{Read, Write};
+/// # let root = folder.into();
+///
+/// let config = Config { root, port: 0, statistics: true, ..Config::default() };
+/// let server = Server::bind(config)?;
+/// let (address, handle) = (server.addresses()[0], server.handle());
+/// let serving = std::thread::spawn(move || server.run());
+///
+/// let mut client = std::net::TcpStream::connect(address)?;
+/// client.write_all(b"GET /none HTTP/1.0\r\n\r\n")?;
+/// client.read_to_end(&mut Vec::new())?;
+///
+/// handle.stop();
+/// serving.join().expect("no panic")?;
+/// let statistics = handle.statistics();
+/// assert_eq!(statistics.requests, [0, 0, 0, 1, 0]); // one 404
+/// assert_eq!(statistics.outcome(Outcome::Done), 1);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Handle {
     stop: Arc<Stop>,
@@ -80,8 +118,11 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Makes [`Server::run`] stop accepting, after [`Config::drain_wait`], finish the transfers in flight and return. Returns at
-    /// once.
+    /// Begins to stop the server, and returns at once.
+    ///
+    /// For [`Config::drain_wait`] everything goes on, but answers say `Connection: close`. Then nobody is accepted any more, transfers in
+    /// flight are finished, for [`Config::drain`] at most, and [`Server::run`] returns. A stop cannot be taken back; one that comes
+    /// before `run` counts as well.
     pub fn stop(&self) {
         self.stop.begin();
     }
@@ -92,57 +133,58 @@ impl Handle {
         self.stop.is_draining_within(most)
     }
 
-    /// How often the server has looked after itself and found that it can answer. While it runs that becomes more at least each
-    /// second; if it does not, all workers are held up by a disk, or something is wrong with the server.
+    /// A count that grows at least once a second while the server runs and can answer: for a watchdog. If it does not grow, all workers
+    /// wait for a disk, or the server has a defect.
     pub fn heartbeats(&self) -> u64 {
         self.stop.looks()
     }
 
-    /// What the server does and has done, at this moment. It may be asked before, while and after the server runs.
+    /// A snapshot of connections, workers and transfers, and of sums since the start. It can be taken before, while and after the server
+    /// runs. See [`Statistics`] for what is counted only on demand.
     pub fn statistics(&self) -> Statistics {
         self.counts.look().0
     }
 
-    /// Has [`Config::access_log`] opened anew, as somebody has renamed the file, when the lines of all requests that have ended so
-    /// far are written. Returns at once. If it cannot be opened, that is said, and the file of before is written on.
+    /// Opens the file of [`Config::access_log`] anew, behind the lines of all requests that have ended so far: for log rotation, after
+    /// the file was renamed. Returns at once. If it cannot be opened, an error is logged and the old file is written on.
     pub fn reopen_access_log(&self) {
         self.log.iter().for_each(|log| log.reopen());
     }
 
-    /// Writes what waits for the access log, for 2 s at most, and takes no more lines: for who is about to end the process without
-    /// waiting for [`Server::run`], which does so by itself.
+    /// Writes the lines that wait for the access log, for 2 s at most, and takes no more. Only for a program that ends the process
+    /// without waiting for [`Server::run`] to return, which does so itself.
     pub fn close_access_log(&self) {
         self.log.iter().for_each(|log| log.end());
     }
 
-    /// Reads the file of users ([`Config::auth`]), `_headers` and `_redirects` again, at once, and returns when that is done.
-    /// Requests that are being answered go on with what was known.
+    /// Reads the file of users ([`Config::auth`]), `_headers` and `_redirects` again, and returns when that is done. It reads files: do
+    /// not call it where nobody may wait for a disk. Transfers in flight go on.
     ///
     /// # Errors
-    /// What cannot be used, and why, in one line: of that file what it said before holds on. Wrong lines of `_headers` and
-    /// `_redirects` are no error: they are left out, and told to the log.
+    /// In one line: the file that cannot be used, and why. What it said before stays in force. Wrong lines of `_headers` and `_redirects`
+    /// are no error: they are skipped, with a warning in the log.
     pub fn reload(&self) -> Result<(), String> {
         self.sources.read_again(SystemTime::now())
     }
 }
 
-/// Why a server cannot start.
+/// Why a [`Server`] cannot start. Each is shown as one line.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value of the configuration is out of its bounds.
+    /// A value of the configuration is out of its bounds, see [`Config::validate`].
     Config(String),
-    /// What is to be served cannot be opened.
+    /// [`Config::root`] cannot be opened.
     Root(PathBuf, io::Error),
-    /// The file with those who may come in cannot be used.
+    /// The file of users, [`Config::auth`], cannot be used.
     Auth(String),
-    /// The access log cannot be used.
+    /// The file of the access log, [`Config::access_log`], cannot be used.
     AccessLog(String),
-    /// An address cannot be listened at.
+    /// Listening at this address failed: it is in use, is not one of this machine, or its port is not permitted.
     Bind(SocketAddr, io::Error),
-    /// A Unix socket cannot be listened at.
+    /// Listening at a Unix socket at this path failed.
     BindUnix(PathBuf, io::Error),
-    /// The socket of this number, from 0 on, that was handed over cannot be listened at.
+    /// The socket at this index of those given to [`Server::from_listeners`] cannot be used, e.g. because it does not listen.
     Listener(usize, io::Error),
 }
 
@@ -172,11 +214,11 @@ impl std::error::Error for Error {
 }
 
 impl Server {
-    /// Opens the folder and listens at every address. Connections are held by the operating system until
-    /// [`run`](Self::run).
+    /// Checks the configuration, opens what is to be served and written, and listens at every place of [`Config::bind`]. The system holds
+    /// connections (`listen(2)`) until [`run`](Self::run) accepts them. No thread is started.
     ///
     /// # Errors
-    /// The first thing that stands against it.
+    /// The first thing that fails.
     pub fn bind(config: Config) -> Result<Self, Error> {
         let opened = open(&config)?;
         // `::` takes IPv4 as well, unless that has an address of its own.
@@ -200,15 +242,28 @@ impl Server {
         Ok(Self::new(config, opened, listeners))
     }
 
-    /// Opens the folder and serves at sockets that listen already, such as a supervisor hands over or another process. They
-    /// may be shared: this server never shuts them, it only accepts no more when it stops, and leaves those who
-    /// wait to be accepted to the others. [`Config::bind`] and [`Config::port`] do not matter.
+    /// As [`bind`](Self::bind), but with sockets that listen already, from a supervisor or another process. [`Config::bind`] and
+    /// [`Config::port`] are ignored.
     ///
-    /// A [`TcpListener`](std::net::TcpListener) and a [`UnixListener`](std::os::unix::net::UnixListener) are `into()` what is
-    /// wanted. Their options are set as the front needs them, for whoever shares them, too.
+    /// The sockets may be shared: a stop only ceases to accept, never shuts them, and leaves connections that wait to the other
+    /// processes. Options that the front needs are set on them, for everybody who shares them.
     ///
     /// # Errors
-    /// The first thing that stands against it, such as a socket that does not listen.
+    /// The first thing that fails, such as a socket that does not listen.
+    ///
+    /// # Examples
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// use brooklet::{Config, Server};
+    ///
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let config = Config { root: folder.into(), ..Config::default() };
+    /// let server = Server::from_listeners(config, vec![listener.into()])?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn from_listeners(config: Config, sockets: Vec<OwnedFd>) -> Result<Self, Error> {
         if sockets.is_empty() {
             return Err(Error::Config("bind: there is no socket to listen at".into()));
@@ -249,40 +304,59 @@ impl Server {
         Self { config, plan, site, listeners, addresses, unix_sockets, stop, traffic, log, admin }
     }
 
-    /// The addresses that are listened at, with their real ports, in the order of the configuration.
+    /// The addresses that the server listens at, with their actual ports, in the order of the configuration.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// The Unix sockets that are listened at, in the order of the configuration. One whose name is not in the file system begins
-    /// with `@`.
+    /// The Unix sockets that the server listens at, in the order of the configuration. One without a path (abstract, unix(7)) begins with
+    /// `@`.
     pub fn unix_sockets(&self) -> &[PathBuf] {
         &self.unix_sockets
     }
 
-    /// The address at which it tells about itself, with its real port, if it does ([`Config::admin`]).
+    /// The address of [`Config::admin`], with its actual port, if there is one.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|admin| admin.address)
     }
 
-    /// What stops this server, or has it read its files again.
+    /// A handle that stops this server from another thread, and more. Take it before [`run`](Self::run), which consumes the server.
     pub fn handle(&self) -> Handle {
         let counts = Arc::clone(self.traffic.counts());
         Handle { stop: Arc::clone(&self.stop), log: self.log.clone(), sources: self.site.sources(), counts }
     }
 
-    /// Has each request told to one more, when it is certain what became of it, on a thread that serves: it must not wait. On the
-    /// direct front that is when the client has acknowledged the whole answer, within half a second, or has gone.
+    /// Calls `observer` once for each request when it has ended. Can be called several times, for several observers.
+    ///
+    /// On the direct front a request ends when the client has acknowledged the whole answer, which is looked for twice a second, or when
+    /// it is given up; on the tiny-http front when the socket took the answer. The observer runs on a thread that serves: it must not
+    /// block. If it panics, a warning is logged and the server goes on.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let config = brooklet::Config { root: folder.path().into(), port: 0, ..Default::default() };
+    /// use brooklet::Server;
+    ///
+    /// let (sender, ended) = std::sync::mpsc::channel();
+    /// let server = Server::bind(config)?.observe(move |exchange| {
+    ///     let _ = sender.send((exchange.status, exchange.sent));
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn observe(mut self, observer: impl Fn(&Exchange) + Send + Sync + 'static) -> Self {
         self.traffic.observe(Box::new(observer));
         self
     }
 
-    /// Serves until [`Handle::stop`], or until there were as many downloads as [`Config::once`] says, and then as long as [`Config::drain_wait`] lasts. Who has connected by then is answered,
-    /// nobody else is accepted any more, and the transfers in flight are finished, as long as [`Config::drain`] lasts. Threads of a transfer that is still not finished end with it, or with the process.
+    /// Serves until [`Handle::stop`], or until there were as many downloads as [`Config::once`] says; returns when the stop is complete.
+    ///
+    /// It starts the workers and keeps the calling thread. Transfers that the stop does not wait for any longer are cut off; a thread that
+    /// still waits for a disk then ends when the disk answers.
     ///
     /// # Errors
-    /// The operating system refuses what a listening socket needs, or that many threads, before anything is served.
+    /// The system refuses what the sockets need, or so many threads. Nothing has been served then.
     pub fn run(mut self) -> io::Result<()> {
         if let Some(log) = &self.log {
             log.start()?;

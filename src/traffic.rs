@@ -20,20 +20,21 @@ use crate::http::request::Request;
 use crate::limits::{TOLD_AHEAD, TOLD_FIELD, TOLD_TARGET};
 use crate::seldom::Seldom;
 
-/// One request and what became of it, told when that is certain.
+/// A request and what became of it, as [`Server::observe`](crate::Server::observe) reports it at its end. It has no
+/// password in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exchange {
-    /// The client, or the proxy before it; none if it came through a Unix socket.
+    /// The address of the client, or of the proxy before it; `None` if it came through a Unix socket.
     pub client: Option<SocketAddr>,
-    /// The method; empty if what came was no request.
+    /// The method; empty if what came could not be parsed as a request.
     pub method: Box<str>,
-    /// The request target as it stood in the request line, not decoded and not escaped, but with three dots in place of what is
-    /// beyond the first 1,024 bytes; empty if what came was no request.
+    /// The request target as it stood in the request line, neither decoded nor escaped, cut after 1,024 bytes (then it ends in three
+    /// dots); empty if what came could not be parsed. It is what a client said: escape it before it is shown.
     pub target: Box<str>,
-    /// The version as (major, minor).
+    /// The version of HTTP, major and minor.
     pub version: (u8, u8),
-    /// Who it was, by name and password.
+    /// The name of the user, if a password was asked for and was right.
     pub user: Option<Box<str>>,
     /// `Referer`, cut after 256 bytes.
     pub referer: Option<Box<str>>,
@@ -41,37 +42,38 @@ pub struct Exchange {
     pub user_agent: Option<Box<str>>,
     /// The status code of the answer.
     pub status: u16,
-    /// Bytes of the body that was to be sent; none if nobody knew before it was read.
+    /// The length in bytes of the body that was to be sent; `None` if that was not known.
     pub expected: Option<u64>,
-    /// Bytes of the body that went to the client: those that it has acknowledged, if it did not take all, where the system tells
-    /// (direct front on Linux), else those that the socket took.
+    /// Bytes of the body that reached the client. If it did not take all: those that it acknowledged (direct front on Linux), or those
+    /// that its socket took (elsewhere).
     pub sent: u64,
-    /// When the head of the request was whole.
+    /// When the head of the request was complete.
     pub started: SystemTime,
-    /// How long it took from then on until the socket had taken all, or until it was given up.
+    /// From then on until the socket had taken the whole answer, or until it was given up.
     pub duration: Duration,
-    /// How it ended.
+    /// How the request ended.
     pub outcome: Outcome,
 }
 
-/// How a request ended.
+/// How a request ended, whatever its status code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The client has the whole answer. On the tiny-http front: its socket has taken it.
+    /// The client has the whole answer. On the tiny-http front: the socket took all of it.
     Done,
-    /// The client went away before.
+    /// The client closed the connection, or it broke, before the end.
     ClientLeft,
-    /// The client took too little, or nothing, for too long.
+    /// The client was cut off because it took too little for too long ([`Config::stall_timeout`](crate::Config::stall_timeout),
+    /// [`Config::min_rate`](crate::Config::min_rate)).
     TooSlow,
-    /// The file has changed meanwhile, or could not be read.
+    /// The file changed while it was sent, or could not be read to its end.
     SourceFailed,
-    /// The stop did not wait for it.
+    /// The server stopped, and did not wait for it any longer ([`Config::drain`](crate::Config::drain)).
     CutOff,
 }
 
 impl Outcome {
-    /// All there are, by their names in logs.
+    /// Every outcome, with its name in logs.
     pub const ALL: &[(&str, Self)] = &[
         ("done", Self::Done),
         ("client-left", Self::ClientLeft),

@@ -7,15 +7,15 @@ use crate::http::escape::{AsciiJson, Quoted, Word};
 use crate::traffic::Exchange;
 
 impl Exchange {
-    /// The line of an access log, without its end: the combined format of Apache and nginx in UTC, and behind that, each behind a
-    /// space, the bytes that were to be sent of the body (`-` if that was not known), the seconds that it took, and how it ended.
+    /// A line of an access log, without its end, in the combined format of Apache and nginx, with times in UTC. Three fields more
+    /// follow: `expected` (`-` if it is `None`), `duration` in seconds, and the name of `outcome`.
     ///
-    /// It is visible ASCII whatever a client says: anything else, quotation marks and backslashes are escaped as `\xHH`.
+    /// It is visible ASCII, whatever a client says: other characters, quotation marks and backslashes are escaped as `\xHH`.
     pub fn combined(&self) -> impl Display + '_ {
         Combined(self)
     }
 
-    /// The same as one JSON object without a line end, in ASCII; what is not known is `null`.
+    /// One JSON object (RFC 8259), in ASCII and without a line end. What is not known is `null`.
     pub fn json(&self) -> impl Display + '_ {
         Json(self)
     }

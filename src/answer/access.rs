@@ -25,11 +25,13 @@ pub(super) enum Admitted {
 }
 
 impl Site {
-    /// Answers only those who may come in: others are asked for a name and a password. All of it needs them, but for OPTIONS
-    /// where pages of other origins may read: a browser asks beforehand, without credentials, and learns nothing of the files.
+    /// Answers only requests with the name and password of one of these users; others get 401, or 429 after too many wrong passwords.
+    /// With [`Rules::cors`](crate::Rules::cors) a preflight request (OPTIONS) needs no password: browsers send it without.
     ///
-    /// What has no `Cache-Control` of its own says `private` then. By RFC 9111 section 3.5 a shared cache keeps no answer to a
-    /// request with credentials, but not every one heeds that.
+    /// Answers without a `Cache-Control` of their own say `private` then: by RFC 9111 section 3.5 a shared cache stores no answer to a
+    /// request with credentials, but not every cache heeds that.
+    ///
+    /// Passwords cross the network unencrypted: put a proxy that speaks TLS before it.
     pub fn with_auth(self, auth: Arc<Auth>) -> Self {
         Self { auth: Some(auth), ..self }.private()
     }

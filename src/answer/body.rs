@@ -15,7 +15,7 @@ use super::archive::Archive;
 use super::listing::Listing;
 use super::representation::Opened;
 
-/// A piece of a body.
+/// A piece of a [`Body`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Segment<'a> {
@@ -31,7 +31,7 @@ pub enum Segment<'a> {
 }
 
 impl Segment<'_> {
-    /// Bytes.
+    /// Its length in bytes.
     pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -40,16 +40,45 @@ impl Segment<'_> {
     }
 }
 
-/// A place in a body.
+/// A place in a [`Body`]; the default is its beginning. [`Body::read`] moves it on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Position {
-    /// The segment, counted from 0.
+    /// The index of the segment, from 0.
     pub segment: usize,
-    /// Bytes from the start of that segment.
+    /// The offset in that segment, in bytes.
     pub offset: u64,
 }
 
-/// What follows the head of an answer.
+/// The body of an [`Answer`](crate::Answer), which is read while it is sent.
+///
+/// It is a sequence of [`Segment`]s, bytes in memory or a range of an open file, which are made when they are asked for. A body of any
+/// size takes little memory: an open file, or the names of a folder. There are two ways to send it:
+/// - [`read`](Self::read) into a buffer, from a [`Position`] on. Nothing but the position has to be kept in between, so a transfer can
+///   pause anywhere;
+/// - [`segment`](Self::segment) by segment, for those who send ranges of files by `sendfile(2)`.
+///
+/// Both read from the file system and may wait for a disk: in an asynchronous program call them where that is allowed, e.g. in
+/// `spawn_blocking` of tokio, one buffer at a time (`examples/hyper` in the repository does so).
+///
+/// ```
+/// use brooklet::{Body, Position};
+///
+/// fn send(mut body: Body, out: &mut impl std::io::Write) -> std::io::Result<()> {
+///     let mut buffer = vec![0; 64 * 1024];
+///     let mut position = Position::default();
+///     loop {
+///         match body.read(&mut position, &mut buffer)? {
+///             0 => return Ok(()),
+///             count => out.write_all(&buffer[..count])?,
+///         }
+///     }
+/// }
+///
+/// let mut sent = Vec::new();
+/// send(Body::bytes("Hello"), &mut sent)?;
+/// assert_eq!(sent, b"Hello");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Body(Content);
 
@@ -70,15 +99,15 @@ impl Default for Body {
 }
 
 impl Body {
-    /// No body.
+    /// An empty body.
     pub const EMPTY: Self = Self(Content::Bytes(Vec::new()));
 
-    /// Some bytes.
+    /// A body of these bytes.
     pub fn bytes(bytes: impl Into<Vec<u8>>) -> Self {
         Self(Content::Bytes(bytes.into()))
     }
 
-    /// These bytes of an open file; none if the range ends before it begins.
+    /// A body of a half-open range of byte offsets in an open file; empty if the range ends before it begins.
     pub fn slice(file: File, range: Range<u64>) -> Self {
         Self::opened(Opened::File(file), range)
     }
@@ -118,7 +147,7 @@ impl Body {
         }
     }
 
-    /// Bytes in all; none if that is not known before it is read.
+    /// Its length in bytes; `None` if that is not known before it has been read.
     pub fn length(&self) -> Option<u64> {
         match &self.0 {
             Content::Bytes(bytes) => Some(bytes.len() as u64),
@@ -140,11 +169,11 @@ impl Body {
         }
     }
 
-    /// The segment of this number, none behind the last. It is asked for behind the one before it, or again, or the first one
-    /// is asked for again.
+    /// The segment of this index; `None` behind the last one. Segments have to be asked for in their order: a call may name the index
+    /// behind that of the last call, the same one again, or 0 to begin again.
     ///
     /// # Errors
-    /// Those of reading a folder or of opening a file that the segment is made of.
+    /// Those of reading a folder, or of opening a file that the segment is made of. The body cannot be sent to its end then.
     pub fn segment(&mut self, index: usize) -> io::Result<Option<Segment<'_>>> {
         Ok(match &mut self.0 {
             Content::Bytes(bytes) => (index == 0).then_some(Segment::Bytes(Cow::Borrowed(bytes))),
@@ -156,7 +185,7 @@ impl Body {
         })
     }
 
-    /// The position so many bytes from the start; behind the end it is that of the end.
+    /// The position at this byte offset of the body; that of its end if the offset is larger. It passes over the segments before.
     ///
     /// # Errors
     /// Those of [`segment`](Self::segment).
@@ -172,12 +201,13 @@ impl Body {
         Ok(Position { offset: 0, ..position })
     }
 
-    /// Fills the buffer from the position on and moves the position behind what was read; 0 at the end of the body, and
-    /// for an empty buffer.
+    /// Reads from the position on into the buffer, and moves the position behind what was read. Returns the count of bytes: the whole
+    /// buffer, unless the body ends or an error comes before; 0 at the end of the body, and for an empty buffer.
     ///
     /// # Errors
-    /// Those of [`segment`](Self::segment) and of reading a file, and [`io::ErrorKind::UnexpectedEof`] if it is shorter by now
-    /// than it was when it was opened. Bytes read before the error are returned first; the error comes with the next call.
+    /// Those of [`segment`](Self::segment) and of reading a file, and [`io::ErrorKind::UnexpectedEof`] if the file has become shorter since
+    /// it was opened. Bytes before the error are returned first, and the error by the next call. End the connection then, so that the
+    /// client does not take what it has for the whole.
     pub fn read(&mut self, position: &mut Position, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {

@@ -71,15 +71,34 @@ pub(crate) const PLAIN: &str = "text/plain; charset=utf-8";
 /// The file at the root that is sent where nothing is found, if it is there.
 const NOT_FOUND: &[u8] = b"404.html";
 
-/// A folder that is served, or one file.
+/// A folder that is served, or a single file: answers requests without owning a socket or a thread.
 ///
-/// The folder is opened once and held: what is later put in its place under the same name is not seen. Everything beneath
-/// it is looked at anew for every request, so a changed file is served changed at once, cached or not. Nothing outside is
-/// ever read, and nothing is written.
+/// The folder is opened once and held: another one put in its place later, under the same name, is not seen. Everything beneath it is
+/// looked up for every request, so a changed file is served changed at once, cached or not. Nothing outside the folder is read, unless
+/// [`Rules::symlinks`] says so, and nothing is written.
 ///
-/// Of a file, which every target names, the folder is held in which it lies: a file that takes its place is seen.
+/// Of a single file, which is the answer to every path, the folder around it is held: a file that takes its place is seen.
 ///
-/// A `Site` is asked by any number of threads at once.
+/// It can be shared by any number of threads. A call waits for the file system, and for nothing else.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let folder = folder.path();
+/// use std::time::SystemTime;
+/// use brooklet::{Request, Rules, Site, tiny_http::Method};
+///
+/// std::fs::write(folder.join("about.html"), "<h1>About</h1>")?;
+/// let rules = Rules { clean_urls: true, ..Rules::default() };
+/// let site = Site::open(folder)?.with_rules(rules).with_cache(1 << 20);
+///
+/// let request = Request::new(&Method::Head, "/about").with("Host", "example.org");
+/// let answer = site.answer(&request, SystemTime::now());
+/// assert_eq!((answer.status.0, answer.content_length), (200, Some(14)));
+/// assert_eq!(answer.body.length(), Some(0)); // it was HEAD
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Site {
     tree: Tree,
@@ -121,18 +140,20 @@ impl Sources {
     }
 }
 
-/// A decision: what a client is to be sent, as plain data.
+/// A response as plain data: what a client is to be sent. Made by [`Site::answer`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Answer {
     /// The status code.
     pub status: StatusCode,
-    /// The fields, without `Date`, `Content-Length` and `Connection`, which the sender adds.
+    /// The header fields. The sender adds `Date`, `Content-Length` and, where it needs them, `Connection` and `Transfer-Encoding`.
     pub fields: Fields,
-    /// The value of `Content-Length` in bytes; none where the status forbids one (204, 304), and where the length of the body is
-    /// not known before it is read to its end. With HEAD it is that of the body that GET would have got.
+    /// The value of `Content-Length`, in bytes. With HEAD it is the length of the body that GET would have got.
+    ///
+    /// `None` with 204 and 304, which have none, and where the length is not known before the body has been read, as with the listing of a
+    /// very large folder: then send it in chunks (RFC 9112 section 7.1), or end the connection behind it.
     pub content_length: Option<u64>,
-    /// The body, empty with HEAD.
+    /// The body; empty with HEAD.
     pub body: Body,
     /// Whether it is for somebody who was let in, by the name and password of the request if there have to be some.
     pub(crate) admitted: bool,
@@ -141,7 +162,7 @@ pub struct Answer {
 /// A field: its name and its value.
 pub(crate) type Field = (Cow<'static, str>, Cow<'static, str>);
 
-/// The fields of an answer, by name and value. Those that many answers have in common are held once.
+/// The header fields of an [`Answer`], as names and values (RFC 9110 section 5). None has CR or LF in it.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// Of the whole of a representation in the cache.
@@ -150,13 +171,13 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Each name and its value, in the order in which they are sent.
+    /// Every name with its value, in the order in which they are to be sent.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let shared = self.shared.as_deref().map_or(&[][..], |representation| &representation.fields);
         shared.iter().chain(&self.own).map(|(name, value)| (&**name, &**value))
     }
 
-    /// The value of the field of this name, in whatever case; the first one if there are several.
+    /// The value of the first field of this name, compared without regard to case.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
@@ -251,10 +272,10 @@ impl From<io::Error> for Refusal {
 }
 
 impl Site {
-    /// Opens the folder to be served, or that of the file.
+    /// Opens the folder to be served, or the folder of the single file. It answers by [`Rules::default`], without a cache, to everybody.
     ///
     /// # Errors
-    /// Those of `open(2)`: it is not there, is neither a folder nor a file, or may not be read.
+    /// Those of `open(2)`: the path does not exist, is neither a folder nor a file, or may not be read.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         let tree = Tree::new(root.as_ref())?;
         Ok(Self {
@@ -270,7 +291,7 @@ impl Site {
         })
     }
 
-    /// Answers by these rules, which are taken as they are: [`Rules::validate`] tells whether they can work.
+    /// Answers by these rules. They are not checked: call [`Rules::validate`] before, if they come from elsewhere.
     pub fn with_rules(mut self, rules: Rules) -> Self {
         self.tree.symlinks = rules.symlinks;
         let headers = rules.fields();
@@ -283,15 +304,15 @@ impl Site {
         Self { rules: Rules { headers, ..rules }, site_files, ..self }.private()
     }
 
-    /// Keeps the content of small files and the open files of larger ones in so many bytes of memory, 64 files at most. What
-    /// is kept is compared with the file system for every request. Call [`tidy`](Self::tidy) now and then.
+    /// Caches the content of small files, and larger ones as open files (64 at most), in up to so many bytes of memory. For every request
+    /// what is cached is compared with the file system. Call [`tidy`](Self::tidy) now and then.
     pub fn with_cache(self, bytes: usize) -> Self {
         Self { cache: Cache::new(bytes), ..self }
     }
 
-    /// Walks through so many folders at once, at most, for the lengths and tags of archives ([`Rules::archive`]): each walk keeps
-    /// one of the threads that ask busy, for as long as it takes to look at every file. As many as there are processors, unless
-    /// told otherwise; more requests are answered 503.
+    /// Bounds how many folders are walked through at once for the lengths and tags of archives ([`Rules::archive`]). A walk keeps the
+    /// calling thread busy for as long as it takes to look at every file. Further requests for archives are answered 503. Default: as many
+    /// as there are processors.
     pub fn with_archive_walks(self, walks: usize) -> Self {
         Self { archives: Archives::new(walks), ..self }
     }
@@ -304,7 +325,7 @@ impl Site {
         Self { archives: self.archives.within(archives, names), ..self }
     }
 
-    /// Lets go of what is in the cache and was not asked for since the last call.
+    /// Drops from the cache what nobody has asked for since the last call. A [`Server`](crate::Server) does so every 30 s.
     pub fn tidy(&self) {
         self.cache.tidy();
     }
@@ -319,7 +340,10 @@ impl Site {
         Sources { tree: self.tree.clone(), site_files: self.site_files.clone(), auth: self.auth.clone() }
     }
 
-    /// Decides what the request gets at the time `now`. Reads the file system, and nothing else.
+    /// Answers a request at the time `now`, usually [`SystemTime::now`].
+    ///
+    /// Every request has an answer: what cannot be served is a status of 4xx or 5xx with a page or a text. The call opens files and
+    /// reads folders; the content of larger files is read with the [`Body`].
     pub fn answer(&self, request: &Request<'_>, now: SystemTime) -> Answer {
         let admitted = self.admit(request, now);
         let is_in = matches!(admitted, Ok(Admitted::In));

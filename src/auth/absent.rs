@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::Denied;
 
-/// Who may come in: nobody can be asked, as the feature `auth` is off.
+/// Stands in for the users of an htpasswd file while the feature `auth` is off: it has no value.
 #[derive(Debug)]
 pub enum Auth {}
 

@@ -18,10 +18,11 @@ use super::users::Users;
 use crate::limits;
 use crate::network;
 
-/// Who may come in: the users of an htpasswd file, with bcrypt hashes.
+/// The users of an htpasswd file with bcrypt hashes, for [`Site::with_auth`](crate::Site::with_auth). A
+/// [`Server`](crate::Server) reads its own, [`Config::auth`](crate::Config::auth). Needs the feature `auth`.
 ///
-/// A password that was right once is remembered for a while, for the client that sent it and by a digest with a key that only
-/// this process has, so that a page of many parts is verified once.
+/// To verify a password takes long on purpose. One that was right is remembered for its client, as a digest with a key of this process,
+/// so that a page of many parts is verified once; few are verified at once, and a client with many wrong ones has to wait (429).
 pub struct Auth {
     path: PathBuf,
     key: Key,
@@ -36,21 +37,21 @@ struct Current {
 }
 
 impl Auth {
-    /// Reads the file: `user:hash` in each line, `$2y$`, `$2b$` or `$2a$`, as `htpasswd -B` makes it; empty lines and those
-    /// that begin with `#` are passed over.
+    /// Reads a file with `user:hash` in each line, as `htpasswd -B` writes it: hashes of bcrypt (`$2y$`, `$2b$` or `$2a$`) with a cost of
+    /// 4 to 14. Empty lines and those that begin with `#` are skipped. Up to 1 MiB.
     ///
     /// # Errors
-    /// It cannot be read, or not be used, and why, in a line.
+    /// In one line: why the file cannot be read or used.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, String> {
         let (path, key) = (path.as_ref().to_owned(), Key::random());
         let current = Current::read(&path, &key)?;
         Ok(Self { path, key, current: RwLock::new(current), budget: Budget::new() })
     }
 
-    /// Reads the file again. Every password has to be verified anew then; transfers that are on their way go on.
+    /// Reads the file again. Every password is verified anew then; transfers in flight go on.
     ///
     /// # Errors
-    /// As with [`read`](Self::read); the users stay as they were.
+    /// As [`read`](Self::read); the users stay as they were.
     pub fn reload(&self) -> Result<(), String> {
         let fresh = Current::read(&self.path, &self.key)?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;

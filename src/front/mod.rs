@@ -1,4 +1,5 @@
-//! Where requests come in and answers go out. Each front feeds the same core.
+//! What receives requests and sends answers, see [`Front`](crate::Front). The two modules have no items: their pages say how each works
+//! and what it bounds.
 
 pub mod direct;
 pub mod tiny;

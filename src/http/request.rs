@@ -8,41 +8,54 @@ use tiny_http::Method;
 
 use crate::limits;
 
-/// What a client asked for. Only the fields that a file server decides by are kept, and two for logs; several lines of one field are
-/// combined with a comma (RFC 9110 section 5.3).
+/// A request as plain data, for [`Site::answer`](crate::Site::answer).
+///
+/// It holds the header fields that a file server decides by (`Authorization` among them, which is not shown), and two for logs; all
+/// others are ignored. Several lines of one field are
+/// combined with a comma (RFC 9110 section 5.3), up to 8 KiB. A request of HTTP/1.1 needs a `Host`, or it is answered 400.
+///
+/// ```
+/// use brooklet::{Request, tiny_http::Method};
+///
+/// let mut request = Request::new(&Method::Get, "/film.mkv?download");
+/// request.push("host", "example.org");
+/// request.push("Range", "bytes=0-499");
+/// request.client = Some([192, 0, 2, 1].into());
+/// assert_eq!(request.range.as_deref(), Some("bytes=0-499"));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Request<'a> {
     /// The method, e.g. `GET`.
     pub method: &'a Method,
-    /// The request target as it stood in the request line (RFC 9112 section 3.2).
+    /// The request target as it stands in the request line, percent-encoded and with its query (RFC 9112 section 3.2).
     pub target: &'a str,
-    /// The version as (major, minor).
+    /// The version of HTTP, major and minor.
     pub version: (u8, u8),
-    /// The address of the client, or of the proxy before it. Over a Unix socket there is none. Where it is not known, nobody is who may come from some networks
-    /// alone, and all are one client who is wrong with a password.
+    /// The address of the client, or of the proxy before it; `None` if it is not known, as over a Unix socket. Then
+    /// [`Rules::allow`](crate::Rules::allow) lets nobody in, unless it is empty, and wrong passwords are counted as those of one client.
     pub client: Option<IpAddr>,
-    /// `Host`
+    /// `Host` (RFC 9110 section 7.2).
     pub host: Option<Cow<'a, str>>,
-    /// `Accept`
+    /// `Accept` (RFC 9110 section 12.5.1).
     pub accept: Option<Cow<'a, str>>,
-    /// `Accept-Encoding`
+    /// `Accept-Encoding` (RFC 9110 section 12.5.3).
     pub accept_encoding: Option<Cow<'a, str>>,
-    /// `Range`
+    /// `Range` (RFC 9110 section 14.2).
     pub range: Option<Cow<'a, str>>,
-    /// `If-Range`
+    /// `If-Range` (RFC 9110 section 13.1.5).
     pub if_range: Option<Cow<'a, str>>,
-    /// `If-Match`
+    /// `If-Match` (RFC 9110 section 13.1.1).
     pub if_match: Option<Cow<'a, str>>,
-    /// `If-None-Match`
+    /// `If-None-Match` (RFC 9110 section 13.1.2).
     pub if_none_match: Option<Cow<'a, str>>,
-    /// `If-Modified-Since`
+    /// `If-Modified-Since` (RFC 9110 section 13.1.3).
     pub if_modified_since: Option<Cow<'a, str>>,
-    /// `If-Unmodified-Since`
+    /// `If-Unmodified-Since` (RFC 9110 section 13.1.4).
     pub if_unmodified_since: Option<Cow<'a, str>>,
-    /// `Referer`: for who is told of requests, no decision depends on it.
+    /// `Referer`, for logs: no answer depends on it.
     pub referer: Option<Cow<'a, str>>,
-    /// `User-Agent`: the same.
+    /// `User-Agent`, for logs: no answer depends on it.
     pub user_agent: Option<Cow<'a, str>>,
     /// `Authorization`
     pub(crate) authorization: Secret<'a>,
@@ -59,7 +72,7 @@ impl fmt::Debug for Secret<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// A request without fields, of version 1.1.
+    /// A request of HTTP/1.1 without fields, from an unknown client.
     pub fn new(method: &'a Method, target: &'a str) -> Self {
         Self {
             method,
@@ -81,7 +94,8 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Takes in one field line. A field that no decision depends on is passed over.
+    /// Adds one field line. The name is compared without regard to case; fields that are not needed are ignored. Do not call it with
+    /// lines that were not parsed as RFC 9110 section 5.5 says: the value must not have CR, LF or NUL in it.
     pub fn push(&mut self, name: &str, value: &'a str) {
         let slot = match name.len() {
             4 if name.eq_ignore_ascii_case("host") => &mut self.host,
@@ -109,7 +123,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Same as [`push`](Self::push), as a chain.
+    /// Adds one field line, as [`push`](Self::push) does, and returns the request.
     pub fn with(mut self, name: &str, value: &'a str) -> Self {
         self.push(name, value);
         self

@@ -72,16 +72,19 @@ use acceptor::Acceptor;
 static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Pool::new(limits::BUFFER_SIZE));
 
 impl Site {
-    /// Answers a request of a tiny_http server of your own, from one of your threads, which it holds until the client has
-    /// the answer or has gone.
+    /// Answers a request of a tiny_http server of yours. Returns when the client has the answer or has gone: it keeps the calling thread
+    /// until then. For clients that can be trusted, see [`front::tiny`](crate::front::tiny).
     ///
-    /// Set TCP_NODELAY and a timeout of writing on the listening socket ([`tiny_http::Server::from_listener`]); a timeout of
-    /// reading would end tiny_http's accepting, too. Only [`Server`](crate::Server) mends what is wrong with tiny_http's
-    /// accept thread: when it ends, one of the threads in [`tiny_http::Server::recv`] learns of it, the others wait for ever,
-    /// and connections that come at once may wait for each other.
+    /// Set TCP_NODELAY and a timeout for writing on the listening socket before tiny_http has it
+    /// ([`tiny_http::Server::from_listener`]): connections inherit both, and without the timeout a client that takes nothing keeps its
+    /// thread for good. Do not set one for reading, which would end tiny_http's accepting. `examples/tiny_http.rs` in the repository
+    /// shows it.
+    ///
+    /// Only a [`Server`](crate::Server) makes good what goes wrong in tiny_http's accept thread: when that ends, one of the threads in
+    /// [`tiny_http::Server::recv`] is told, the others wait for ever, and connections that come at once may wait for each other.
     ///
     /// # Errors
-    /// The answer did not arrive whole: the client left, or the file could not be read to its end.
+    /// The answer was not sent to its end: the client left, or the file could not be read. The next request can be answered.
     pub fn respond(&self, request: tiny_http::Request) -> io::Result<()> {
         let answered = respond(&mut Copier::new(&POOL), request, false, None, |r, now| self.answer(r, now));
         match answered {
