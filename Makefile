@@ -6,15 +6,16 @@ ARGS =
 # The release binary is smaller than this, in bytes.
 SIZE_LIMIT = 2097152
 TARGET = $${CARGO_TARGET_DIR:-target}
-STATIC = $$(uname -m)-unknown-linux-musl
+# For what a release is built: a target of Rust. On Linux one of musl, whose program is static: it needs a kernel, and no library.
+FOR = $(shell [ "$$(uname -s)" = Linux ] && echo "$$(uname -m)-unknown-linux-musl" || rustc -vV | sed -n 's/host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak check hyper ci release static memory bench clean tools
+.PHONY: help run test slow soak check hyper ci release memory bench clean tools release-small standard-library
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
 	@echo
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 run: tools ## Builds brooklet and serves ROOT (.) at http://127.0.0.1:PORT (8080)
 	cargo run --release --locked -- --port '$(PORT)' $(ARGS) -- '$(ROOT)'
@@ -50,17 +51,20 @@ hyper: tools ## Tests the example that serves with hyper
 
 ci: check test hyper ## What has to pass before a change is taken
 
-release: tools ## Builds the program and tells its size, which has a limit
-	cargo build --release --locked --features cli
-	@size=$$(wc -c < "$(TARGET)/release/brooklet"); \
-	echo "$(TARGET)/release/brooklet: $$((size)) bytes"; \
+# Addresses that are put right when a static program starts are packed: 126 KB less. musl reads them since 1.2.4.
+define build
+	cargo rustc --profile $@ --locked --features cli --bin brooklet --target $(FOR) \
+	  $(if $(filter %-musl,$(FOR)),-- -C link-arg=-Wl$(comma)-z$(comma)pack-relative-relocs)
+	@program="$(TARGET)/$(FOR)/$@/brooklet"; size=$$(wc -c < "$$program"); echo "$$program: $$((size)) bytes"; \
 	[ "$$size" -lt $(SIZE_LIMIT) ] || { echo 'that is $(SIZE_LIMIT) bytes or more' >&2; exit 1; }
+endef
+comma = ,
 
-static: tools ## Builds a program that needs no library of the system, for small hosts (Linux)
-	@command -v rustup >/dev/null || { echo 'rustup is missing, which brings the target $(STATIC)' >&2; exit 1; }
-	rustup target add $(STATIC)
-	cargo build --release --locked --features cli --target $(STATIC)
-	@ls -l "$(TARGET)/$(STATIC)/release/brooklet"
+release: tools standard-library ## Builds the program, static on Linux, and tells its size, which has a limit (FOR=target of Rust)
+	$(build)
+
+release-small: tools standard-library ## The same, smaller by a seventh, and slower
+	$(build)
 
 # What is measured is built beforehand: nothing else is at work meanwhile.
 memory: tools ## Shows the memory of servers that hold whole files, and of those that stream (2 minutes; ARGS=--help)
@@ -77,3 +81,10 @@ tools:
 	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust' >&2; exit 1; }
 	@command -v cc >/dev/null || { echo 'cc is missing, which Rust links with: install gcc or clang' >&2; exit 1; }
 	@for tool in sh kill; do command -v $$tool >/dev/null || { echo "$$tool is missing" >&2; exit 1; }; done
+
+standard-library:
+	@[ -d "$$(rustc --print target-libdir --target $(FOR))" ] || rustup target add $(FOR) || \
+	{ echo 'the standard library of Rust for $(FOR) is missing: rustup target add $(FOR)' >&2; \
+	echo 'a program that needs the libraries of this system: make release FOR='"$$(rustc -vV | sed -n 's/host: //p')" >&2; exit 1; }
+	@case $(FOR) in *-musl) [ "$$(rustc --version | cut -d. -f2)" -ge 93 ];; esac || \
+	{ echo 'a static program needs Rust 1.93 or later, which brings musl 1.2.5' >&2; exit 1; }
