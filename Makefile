@@ -10,7 +10,7 @@ TARGET = $${CARGO_TARGET_DIR:-target}
 FOR = $(shell [ "$$(uname -s)" = Linux ] && echo "$$(uname -m)-unknown-linux-musl" || rustc -vV | sed -n 's/host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak check hyper ci release memory bench clean tools release-small standard-library
+.PHONY: help run test slow soak check hyper ci release memory bench clean tools release-small standard-library deb
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -65,6 +65,9 @@ release: tools standard-library ## Builds the program, static on Linux, and tell
 
 release-small: tools standard-library ## The same, smaller by a seventh, and slower
 	$(build)
+
+deb: release man completions ## Makes a Debian package of that program
+	deploy/debian/build "$(TARGET)/$(FOR)/release/brooklet"
 
 # What is measured is built beforehand: nothing else is at work meanwhile.
 memory: tools ## Shows the memory of servers that hold whole files, and of those that stream (2 minutes; ARGS=--help)
