@@ -8,9 +8,11 @@ SIZE_LIMIT = 2097152
 TARGET = $${CARGO_TARGET_DIR:-target}
 # For what a release is built: a target of Rust. On Linux one of musl, whose program is static: it needs a kernel, and no library.
 FOR = $(shell [ "$$(uname -s)" = Linux ] && echo "$$(uname -m)-unknown-linux-musl" || rustc -vV | sed -n 's/host: //p')
+# What makes images.
+BUILDER = $(shell command -v podman || command -v buildah || command -v docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak check hyper ci release memory bench clean tools release-small standard-library deb
+.PHONY: help run test slow soak check hyper ci release memory bench clean tools release-small standard-library deb image
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -68,6 +70,11 @@ release-small: tools standard-library ## The same, smaller by a seventh, and slo
 
 deb: release man completions ## Makes a Debian package of that program
 	deploy/debian/build "$(TARGET)/$(FOR)/release/brooklet"
+
+image: release ## Makes an image of that program for containers (with podman, buildah or docker: BUILDER=...)
+	@[ -n '$(BUILDER)' ] || { echo 'podman, buildah and docker are missing: install one of them' >&2; exit 1; }
+	install -D -m 755 "$(TARGET)/$(FOR)/release/brooklet" target/image/brooklet
+	$(BUILDER) build -f deploy/Containerfile -t brooklet target/image
 
 # What is measured is built beforehand: nothing else is at work meanwhile.
 memory: tools ## Shows the memory of servers that hold whole files, and of those that stream (2 minutes; ARGS=--help)

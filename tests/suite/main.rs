@@ -22,6 +22,7 @@
 //! - `listen`: where the server listens, what it does when it is started and stopped while others come, and its supervisor;
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `balancer`: two of the real program behind a real balancer, restarted in turn;
+//! - `deploy`: the files of `deploy/` agree with what is said of them;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `soak`: everything at once, for a long time, on the real program (`make soak`);
 //! - `program`: the binary, its command line and its signals;
@@ -42,6 +43,7 @@ mod balancer;
 mod cache;
 mod client;
 mod dependencies;
+mod deploy;
 mod examples;
 mod heads;
 mod hostile;
