@@ -56,7 +56,7 @@ fn weight(text: &str) -> u16 {
         return 0;
     }
     match whole {
-        "1" => 1000,
+        "1" if fraction.bytes().all(|b| b == b'0') => 1000,
         "0" => format!("{fraction:0<3}").parse().unwrap_or(0),
         _ => 0,
     }
@@ -78,6 +78,8 @@ mod tests {
             ("identity", None, Some((1000, true))),
             ("", None, None),
             ("gzip;q=x", Some((0, true)), None),
+            ("gzip;q=1.000", Some((1000, true)), None),
+            ("gzip;q=1.001", Some((0, true)), None),
         ] {
             assert_eq!((coding(field, "gzip"), coding(field, "identity")), (gzip, identity), "{field}");
         }
