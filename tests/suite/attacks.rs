@@ -24,16 +24,16 @@ const BEHIND: usize = MIB;
 const MEANWHILE: usize = 16 * MIB;
 
 /// The program, and what it serves.
-struct Victim {
+pub(crate) struct Victim {
     program: Program,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     content: Vec<u8>,
     _folder: Folder,
 }
 
 impl Victim {
     /// One that may have so many descriptors, and has done all it will ever do once.
-    fn start(descriptors: Option<usize>) -> Self {
+    pub(crate) fn start(descriptors: Option<usize>) -> Self {
         let folder = Folder::new();
         let content = noise(1, LARGE);
         folder.file("small", "small").file("large", &content);
@@ -86,12 +86,12 @@ impl Victim {
         std::fs::write(format!("/proc/{}/clear_refs", self.program.id()), "5").expect("it is our child");
     }
 
-    fn descriptors(&self) -> usize {
+    pub(crate) fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.program.id())).expect("the program lives").count()
     }
 
     /// Holds that a request is answered, and soon.
-    fn answers(&self, what: &str) {
+    pub(crate) fn answers(&self, what: &str) {
         let begun = Instant::now();
         assert_eq!(self.client().exchange(get("/small")).body, b"small", "{what}");
         let time = begun.elapsed();

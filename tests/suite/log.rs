@@ -29,14 +29,14 @@ fn place(folder: &Folder) -> PathBuf {
     folder.path("../access.log")
 }
 
-fn read(path: &Path) -> Vec<String> {
+pub(crate) fn read(path: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "half a line at the end: {text}");
     text.lines().map(str::to_owned).collect()
 }
 
 /// The fields of a line, as programs that read logs take it apart.
-fn fields(line: &str) -> Vec<String> {
+pub(crate) fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut end = None;
     for c in line.chars() {
