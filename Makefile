@@ -12,7 +12,7 @@ FOR = $(shell [ "$$(uname -s)" = Linux ] && echo "$$(uname -m)-unknown-linux-mus
 BUILDER = $(shell command -v podman || command -v buildah || command -v docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak check hyper ci release memory bench clean tools release-small standard-library deb image
+.PHONY: help run test slow soak check hyper ci release memory bench clean tools fuzz static
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -32,12 +32,28 @@ slow: tools ## Runs the tests that last minutes
 soak: tools ## Runs all kinds of clients at once for a minute (TIME=600: for ten), and looks what is left of it
 	SOAK_TIME='$(TIME)' SOAK_SEED='$(SEED)' cargo test --locked --test suite soak:: -- --ignored --nocapture
 
+# What is found new lies in fuzz/target/corpus, what breaks something in fuzz/artifacts. cargo-fuzz needs what only a nightly
+# Rust has, or any that is told to be one.
+fuzz: tools ## Makes up input for each parser, for a minute each (TIME=seconds; needs cargo-fuzz and a nightly Rust)
+	@cargo fuzz --version >/dev/null 2>&1 || { echo 'cargo-fuzz is missing: cargo install --locked cargo-fuzz' >&2; exit 1; }
+	@command -v c++ >/dev/null || { echo 'c++ is missing, which libFuzzer is built with: install g++ or clang' >&2; exit 1; }
+	@case "$$(rustc --version) $${RUSTC_BOOTSTRAP-}" in *nightly*|*' 1') ;; *) \
+		echo 'this Rust is no nightly one: RUSTUP_TOOLCHAIN=nightly make fuzz (rustup toolchain install nightly),' >&2; \
+		echo 'or RUSTC_BOOTSTRAP=1 make fuzz, which takes this one' >&2; exit 1;; esac
+	cargo fuzz build
+	@for target in $$(ls fuzz/corpus); do \
+		mkdir -p "fuzz/target/corpus/$$target"; \
+		cargo fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/corpus/$$target" \
+			-- -max_total_time=$(or $(TIME),60) -timeout=10 -print_final_stats=1 || exit 1; \
+	done
+
 # The development dependency on ourselves switches the feature `cli` on, whatever is asked for (see Cargo.toml). The bare
 # library, as a program that depends on it sees it, is linted without that line.
 check: tools ## Formatting, lints and documentation, warnings denied
 	@cargo fmt --version >/dev/null 2>&1 || { echo 'cargo fmt is missing: rustup component add rustfmt' >&2; exit 1; }
 	@cargo clippy --version >/dev/null 2>&1 || { echo 'cargo clippy is missing: rustup component add clippy' >&2; exit 1; }
 	cargo fmt --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	@rm -rf target/bare && mkdir -p target/bare
 	@for part in src tests benches clippy.toml; do ln -s "$(CURDIR)/$$part" target/bare; done

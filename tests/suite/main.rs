@@ -23,6 +23,7 @@
 //! - `cache`: the cache of both fronts, and files that change;
 //! - `balancer`: two of the real program behind a real balancer, restarted in turn;
 //! - `deploy`: the files of `deploy/` agree with what is said of them;
+//! - `properties`: what holds of each parser whatever comes, which `fuzz/` asks, too; `corpus`: asks it of what that has kept;
 //! - `faults`: calls of the system that fail, or are interrupted, under the real program;
 //! - `attacks`: attacks on the real program, which must give back what they cost;
 //! - `slow`: slow attacks by a program that was made for them;
@@ -46,6 +47,7 @@ mod cache;
 mod client;
 mod dependencies;
 mod deploy;
+mod corpus;
 mod examples;
 mod faults;
 mod heads;
@@ -62,6 +64,7 @@ mod memory;
 mod order;
 mod pace;
 mod program;
+mod properties;
 mod requests;
 mod rules;
 #[cfg(target_os = "linux")]

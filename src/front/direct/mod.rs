@@ -94,10 +94,36 @@ struct Worker {
     now: Instant,
 }
 
-/// Whether these bytes begin with the head of a request that is not refused.
+/// Reads the head at the beginning of these bytes; none if it goes on. The request, its body (none, or of a length, or in
+/// chunks), whether the connection lasts, and the bytes of the head; or the status that refuses it.
 #[cfg(feature = "parts")]
-pub(crate) fn is_head(bytes: &[u8]) -> bool {
-    matches!(head::parse(bytes), head::Parsed::Whole(..))
+pub(crate) fn read_head(
+    bytes: &[u8],
+) -> Option<Result<(crate::http::request::Request<'_>, Option<Option<u64>>, bool, usize), u16>> {
+    let (head, used) = match head::parse(bytes) {
+        head::Parsed::Partial => return None,
+        head::Parsed::Whole(head, used) => (head, used),
+        head::Parsed::Refused(status) => return Some(Err(status)),
+    };
+    let body = match head.framing {
+        drain::Framing::Empty => None,
+        drain::Framing::Length(length) => Some(Some(length)),
+        drain::Framing::Chunked => Some(None),
+    };
+    Some(Ok((head.request, body, head.persistent, used)))
+}
+
+/// Passes over a body that comes in these pieces, of a length or in chunks. How many bytes belong to it, and whether it is over;
+/// none if it is refused.
+#[cfg(feature = "parts")]
+pub(crate) fn pass_body<'a>(length: Option<u64>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Option<(usize, bool)> {
+    let framing = length.map_or(drain::Framing::Chunked, drain::Framing::Length);
+    let Some(mut passing) = drain::Passing::new(framing) else { return Some((0, true)) };
+    let mut passed = 0;
+    for piece in pieces {
+        passed += passing.pass(piece).ok()?;
+    }
+    Some((passed, passing.is_over()))
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
