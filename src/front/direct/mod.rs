@@ -26,6 +26,8 @@ mod input;
 mod paced;
 mod poller;
 mod progress;
+#[cfg(test)]
+mod schedule;
 mod seats;
 mod sending;
 mod table;

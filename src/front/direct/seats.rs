@@ -211,6 +211,7 @@ impl Seats {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::Schedule;
     use super::*;
     use std::sync::mpsc;
     use std::thread;
@@ -295,5 +296,139 @@ mod tests {
         assert!(!look());
         assert!(begin(0));
         assert!(!begin(1));
+    }
+
+    /// Where a worker is: one that waits for a seat, that has taken these keys, that is at the first of them, or at its end.
+    #[derive(Debug)]
+    enum Work {
+        Standing,
+        Seated,
+        Taken(Vec<u64>),
+        At(Vec<u64>),
+        Done,
+    }
+
+    /// The key of what a disk holds up until everything else is done.
+    const DISK: u64 = 0;
+
+    /// Three workers on one processor and who watches, in every order with no more changes than these, while four things happen,
+    /// one of which a disk holds up. Returns in how many orders.
+    fn all_but_the_disk_is_done(changes: usize) -> usize {
+        let (mut schedule, mut orders) = (Schedule::default(), 0);
+        loop {
+            let seats = Seats { most: 1, ..Seats::new(3) };
+            // What is ready, and what has still to happen.
+            let (mut ready, mut to_come) = (vec![DISK, 1], vec![2, 3]);
+            let mut workers = [const { Work::Standing }; 3];
+            let mut done = [0; 4];
+            // Who watches sleeps until it is woken, and has nothing to look for twice unless somebody has done something.
+            let (mut asleep, mut woken, mut looked) = (false, false, 0);
+            let (mut left, mut last) = (changes, 0);
+            loop {
+                let others = done.iter().skip(1).all(|times| *times > 0);
+                let can = |who: usize| match workers.get(who) {
+                    Some(Work::Standing) => {
+                        let (taken, allowed) = counts(&seats);
+                        taken < allowed
+                    }
+                    Some(Work::Seated) => !ready.is_empty(),
+                    Some(Work::At(keys)) => keys.first() != Some(&DISK) || others,
+                    Some(_) => true,
+                    None if who == 3 => (!asleep || woken) && looked < 3,
+                    None => !to_come.is_empty(),
+                };
+                let Some(who) = schedule.next_of(5, &mut left, &mut last, can) else { break };
+                looked = if who == 3 { looked + 1 } else { 0 };
+                match workers.get_mut(who) {
+                    Some(work) => {
+                        *work = match std::mem::replace(work, Work::Done) {
+                            Work::Standing => {
+                                assert!(seats.sit());
+                                Work::Seated
+                            }
+                            // Two at a time.
+                            Work::Seated => Work::Taken(ready.drain(..ready.len().min(2)).collect()),
+                            Work::Taken(keys) => {
+                                woken |= seats.begin(who, keys.iter().copied());
+                                Work::At(keys)
+                            }
+                            Work::At(mut keys) => {
+                                done[keys.remove(0) as usize] += 1;
+                                seats.go_on(who);
+                                if keys.is_empty() { Work::Done } else { Work::At(keys) }
+                            }
+                            Work::Done => {
+                                if seats.end(who) {
+                                    Work::Seated
+                                } else {
+                                    Work::Standing
+                                }
+                            }
+                        }
+                    }
+                    None if who == 3 => {
+                        let mut held_up = Vec::new();
+                        woken = false;
+                        asleep = !seats.look(&mut held_up);
+                        // What is in hand leaves a note.
+                        ready.extend(held_up.into_iter().filter(|key| *key != DISK));
+                    }
+                    None => ready.extend(to_come.pop()),
+                }
+                let seated = workers.iter().filter(|work| !matches!(work, Work::Standing)).count();
+                assert!(counts(&seats).0 == seated, "{seated} have a seat, after {schedule:?}");
+            }
+            assert!(done.iter().all(|times| *times > 0), "{done:?} after {schedule:?}");
+            assert_eq!((counts(&seats), ready.len()), ((1, 1), 0), "after {schedule:?}");
+            orders += 1;
+            if !schedule.is_another() {
+                return orders;
+            }
+        }
+    }
+
+    #[test]
+    fn in_whatever_order_a_disk_holds_up_nothing_but_what_it_has_to_bring() {
+        let orders = all_but_the_disk_is_done(2);
+
+        assert!(orders > 10_000, "{orders} orders");
+    }
+
+    #[test]
+    fn seats_are_neither_lost_nor_made_by_who_is_held_up_as_it_goes_on() {
+        const TURNS: usize = 20_000;
+        let seats = Seats { most: 1, ..Seats::new(3) };
+        let working = AtomicUsize::new(3);
+        thread::scope(|scope| {
+            for worker in 0..3 {
+                let (seats, working) = (&seats, &working);
+                scope.spawn(move || {
+                    for turn in 0..TURNS {
+                        // Who is held up has lost its seat by the end of its turn.
+                        assert!(seats.sit());
+                        seats.begin(worker, 0..3);
+                        seats.go_on(worker);
+                        if turn % 16 == 0 {
+                            thread::yield_now();
+                        }
+                        if seats.end(worker) {
+                            // Nobody leaves but the last: it is as if it were held up.
+                            let mut count = seats.lock();
+                            count.taken -= 1;
+                            drop(count);
+                            seats.changed.notify_one();
+                        }
+                    }
+                    working.fetch_sub(1, Ordering::SeqCst);
+                });
+            }
+            let mut left = Vec::new();
+            while working.load(Ordering::SeqCst) > 0 {
+                seats.look(&mut left);
+                assert!(left.drain(..).all(|key| key < 3));
+            }
+        });
+        assert_eq!(counts(&seats), (0, 1));
+        assert!(seats.turns.iter().all(|turn| !turn.held_up.load(Ordering::SeqCst)));
     }
 }

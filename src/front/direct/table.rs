@@ -164,6 +164,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule::Schedule;
     use super::*;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
@@ -191,36 +192,6 @@ mod tests {
             table.release(*number);
         });
         assert_eq!((table.count(), table.numbers()), (0, 0..0));
-    }
-
-    /// One way through all choices after the other, as far as a bound allows.
-    #[derive(Default)]
-    struct Schedule {
-        /// What was chosen, of how many.
-        choices: Vec<(usize, usize)>,
-        at: usize,
-    }
-
-    impl Schedule {
-        fn choose(&mut self, count: usize) -> usize {
-            if self.at == self.choices.len() {
-                self.choices.push((0, count));
-            }
-            self.at += 1;
-            self.choices[self.at - 1].0
-        }
-
-        /// Whether there is another way.
-        fn next(&mut self) -> bool {
-            self.at = 0;
-            while let Some((chosen, count)) = self.choices.pop() {
-                if chosen + 1 < count {
-                    self.choices.push((chosen + 1, count));
-                    return true;
-                }
-            }
-            false
-        }
     }
 
     /// The socket and the poller: input that nobody has read, and whether there is an event that nobody has taken. It is there
@@ -322,15 +293,7 @@ mod tests {
                     Some(actor) => actor.can(&kernel),
                     None => to_send > 0,
                 };
-                let able: Vec<_> = (0..=actors.len()).filter(|who| can(*who)).collect();
-                let goes_on = able.contains(&last);
-                let who = match able.as_slice() {
-                    [] => break,
-                    _ if goes_on && left == 0 => last,
-                    able => able[schedule.choose(able.len())],
-                };
-                left -= usize::from(goes_on && who != last);
-                last = who;
+                let Some(who) = schedule.next_of(actors.len() + 1, &mut left, &mut last, can) else { break };
                 match actors.get_mut(who) {
                     Some(actor) => actor.step(&mut kernel, &table),
                     None => {
@@ -341,9 +304,9 @@ mod tests {
                 }
             }
             let read = table.take(0).unwrap().unwrap();
-            assert_eq!((read, kernel.unread, kernel.event), (3, 0, false), "after {:?}", schedule.choices);
+            assert_eq!((read, kernel.unread, kernel.event), (3, 0, false), "after {schedule:?}");
             orders += 1;
-            if !schedule.next() {
+            if !schedule.is_another() {
                 return orders;
             }
         }
@@ -352,6 +315,157 @@ mod tests {
     #[test]
     fn in_whatever_order_nothing_is_missed_and_nothing_is_in_two_hands() {
         let orders = in_every_order(3);
+        assert!(orders > 10_000, "{orders} orders");
+    }
+
+    /// Two sockets, one after the other in the same slot. The first one has ended, and says so; into the second one somebody
+    /// sends.
+    #[derive(Default)]
+    struct Socket {
+        unread: usize,
+        event: bool,
+        /// Whether the poller knows it.
+        known: bool,
+    }
+
+    impl Socket {
+        fn send(&mut self) {
+            self.unread += 1;
+            self.event = self.known;
+        }
+    }
+
+    /// A connection: its socket, and what was read of it.
+    type Conn = (usize, usize);
+
+    /// Where somebody is who serves, watches or accepts, with the calls of `Worker::serve`, `settle`, `put_down` and `admit`.
+    enum Place<'a> {
+        Idle,
+        Told(bool),
+        Missed(bool),
+        InHand(Hand<'a, Conn>, bool),
+        Down(Hand<'a, Conn>),
+        Again,
+        Closing(Hand<'a, Conn>),
+        Releasing,
+        Adding(Hand<'a, Conn>),
+        Placing(Hand<'a, Conn>),
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Role {
+        Serves,
+        Watches,
+        Accepts,
+    }
+
+    fn step<'a>(place: Place<'a>, role: Role, sockets: &mut [Socket; 2], table: &'a Table<Conn>) -> Place<'a> {
+        match place {
+            Place::Idle => match role {
+                Role::Serves => {
+                    let socket = sockets.iter_mut().find(|socket| socket.event).unwrap();
+                    socket.event = false;
+                    Place::Told(socket.unread > 0)
+                }
+                Role::Watches => table.take(0).map_or(Place::Idle, Place::Down),
+                Role::Accepts => table.reserve().map_or(Place::Idle, |(_, hand)| Place::Adding(hand)),
+            },
+            Place::Told(readable) => {
+                table.take(0).map_or(Place::Missed(readable), |hand| Place::InHand(hand, readable))
+            }
+            Place::Missed(readable) => table.call(0).map_or(Place::Idle, |hand| Place::InHand(hand, readable)),
+            Place::InHand(mut hand, readable) => match hand.as_mut() {
+                Some((0, _)) if readable && sockets[0].unread > 0 => Place::Closing(hand),
+                Some((socket, read)) => {
+                    *read += if readable { std::mem::take(&mut sockets[*socket].unread) } else { 0 };
+                    Place::Down(hand)
+                }
+                None => Place::Down(hand),
+            },
+            Place::Down(hand) => {
+                if hand.put_down() {
+                    Place::Again
+                } else {
+                    Place::Idle
+                }
+            }
+            Place::Again => {
+                let Some(mut hand) = table.take(0) else { return Place::Idle };
+                hand.clear_note();
+                if let Some((socket, _)) = *hand {
+                    sockets[socket].event |= sockets[socket].unread > 0;
+                }
+                Place::Down(hand)
+            }
+            Place::Closing(mut hand) => {
+                assert_eq!(hand.take(), Some((0, 0)), "it is closed once");
+                sockets[0] = Socket::default();
+                let _ = hand.put_down();
+                Place::Releasing
+            }
+            Place::Releasing => {
+                table.release(0);
+                Place::Idle
+            }
+            Place::Adding(hand) => {
+                (sockets[1].known, sockets[1].event) = (true, true);
+                Place::Placing(hand)
+            }
+            Place::Placing(mut hand) => {
+                assert!(hand.is_none(), "two connections in one place");
+                *hand = Some((1, 0));
+                Place::Down(hand)
+            }
+        }
+    }
+
+    #[test]
+    fn in_whatever_order_a_connection_that_takes_the_place_of_another_one_misses_nothing() {
+        let (mut schedule, mut orders) = (Schedule::default(), 0);
+        loop {
+            let table = Table::new(1);
+            let (_, mut hand) = table.reserve().unwrap();
+            *hand = Some((0, 0));
+            assert!(!hand.put_down());
+            // It has ended, and a worker is told of something else about it meanwhile.
+            let mut sockets = [Socket { unread: 1, event: true, known: true }, Socket::default()];
+            let mut actors = [Role::Serves, Role::Serves, Role::Watches, Role::Accepts].map(|role| (role, Place::Idle));
+            let (mut to_tell, mut to_send, mut looks, mut left, mut last) = (1, 2, 1, 2, 0);
+            loop {
+                let held = table.take(0).is_none();
+                let can = |who: usize| match actors.get(who) {
+                    Some((Role::Serves, Place::Idle)) => sockets.iter().any(|socket| socket.event),
+                    Some((Role::Watches, Place::Idle)) => looks > 0,
+                    // Who looks at an empty place is waited for.
+                    Some((Role::Accepts, Place::Idle)) => table.count() == 0 && !held,
+                    Some(_) => true,
+                    None if who == 4 => to_tell > 0 && sockets[0].known,
+                    None => to_send > 0,
+                };
+                let Some(who) = schedule.next_of(6, &mut left, &mut last, can) else { break };
+                match actors.get_mut(who) {
+                    Some((role, place)) => {
+                        looks -= usize::from(*role == Role::Watches && matches!(place, Place::Idle));
+                        *place = step(std::mem::replace(place, Place::Idle), *role, &mut sockets, &table);
+                    }
+                    None if who == 4 => {
+                        to_tell -= 1;
+                        sockets[0].event = true;
+                    }
+                    None => {
+                        to_send -= 1;
+                        sockets[1].send();
+                    }
+                }
+            }
+            let came = *table.take(0).expect("nobody has it in hand");
+            let nothing = sockets.iter().all(|socket| socket.unread == 0 && !socket.event);
+            assert_eq!((came, nothing, table.count()), (Some((1, 2)), true, 1), "after {schedule:?}");
+            orders += 1;
+            if !schedule.is_another() {
+                break;
+            }
+        }
         assert!(orders > 10_000, "{orders} orders");
     }
 
