@@ -100,6 +100,7 @@ impl Begun {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn selection(tag: &str, ranges: &[Range<u64>]) -> Selection {
         Selection { tag: tag.into(), length: 100, ranges: ranges.into() }
@@ -161,5 +162,30 @@ mod tests {
         let state = downloads.state.lock().unwrap();
         assert!(state.begun.len() <= DOWNLOADS_BEGUN);
         assert!(state.begun.iter().all(|begun| begun.ranges.len() <= DOWNLOAD_RANGES));
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_complete_with_the_last_byte_that_was_missing(
+            parts in proptest::collection::vec((0u64..20, 0u64..20, 0u64..24), 1..20),
+        ) {
+            const LENGTH: u64 = 20;
+            let mut state = State { left: 1, begun: Vec::new() };
+            let mut has = [false; LENGTH as usize];
+            for (one, other, sent) in parts {
+                let range = one.min(other)..one.max(other) + 1;
+                let done = sent >= range.end - range.start;
+                let complete = state.completes(None, "/", selection_of("a", LENGTH, range.clone()), sent, done);
+                (range.start..range.end.min(range.start + sent)).for_each(|byte| has[byte as usize] = true);
+                prop_assert_eq!(complete, has.iter().all(|byte| *byte));
+                if complete {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn selection_of(tag: &str, length: u64, range: Range<u64>) -> Selection {
+        Selection { tag: tag.into(), length, ranges: vec![range] }
     }
 }

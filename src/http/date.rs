@@ -75,6 +75,7 @@ pub(crate) fn for_programs(time: SystemTime) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn dates() {
@@ -104,5 +105,13 @@ mod tests {
             assert_eq!((for_logs(time), with_milliseconds(time)), (None, None));
         }
         assert!(format(UNIX_EPOCH + Duration::from_secs(LAST)).is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn a_date_comes_back_as_it_was_said(second in 0..=LAST, nanos in 0u32..1_000_000_000) {
+            let time = UNIX_EPOCH + Duration::new(second, nanos);
+            prop_assert_eq!(format(time).as_deref().and_then(parse), Some(whole_seconds(time)));
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use brooklet::tiny_http::Method;
 use brooklet::{Coding, Config, Front, Request, Rules, Site, Symlinks};
+use proptest::prelude::*;
 
 use crate::client::{Response, request};
 use crate::site::{Folder, OLD, Serving, date};
@@ -430,5 +431,47 @@ fn what_is_to_be_stored_has_its_name() {
                 assert_eq!((answer.status, answer.field("Content-Disposition")), (status, expected), "{target}");
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Against a reader who looks at every coding for itself.
+    #[test]
+    fn of_the_codings_that_are_there_a_client_gets_one_that_it_wants_most(
+        there in proptest::sample::subsequence(vec![0, 1, 2], 0..=3),
+        order in Just(vec![0, 1, 2]).prop_shuffle(),
+        wishes in proptest::collection::vec((0usize..5, 0u16..=10), 0..6),
+    ) {
+        const CODINGS: [(Coding, &str, &str); 3] =
+            [(Coding::Brotli, "br", ".br"), (Coding::Zstandard, "zstd", ".zst"), (Coding::Gzip, "gzip", ".gz")];
+        let names = ["br", "zstd", "gzip", "identity", "*"];
+        let folder = Folder::new();
+        folder.file("a.js", "plain");
+        for number in &there {
+            folder.file(format!("a.js{}", CODINGS[*number].2), CODINGS[*number].1);
+        }
+        let precompressed = order.iter().map(|number| CODINGS[*number].0).collect();
+        let site = Site::open(folder.root()).unwrap().with_rules(Rules { precompressed, ..Rules::default() });
+        let field: Vec<_> = wishes.iter().map(|(name, q)| format!("{};q={}", names[*name], f32::from(*q) / 10.0)).collect();
+        let field = field.join(", ");
+        let request = Request::new(&Method::Get, "/a.js").with("Host", "x").with("Accept-Encoding", &field);
+        let answer = site.answer(&request, SystemTime::now());
+        // What is said of a coding: by its name for the first time, else by the last star.
+        let said = |name: usize| wishes.iter().find(|(known, _)| *known == name).map(|(_, q)| *q);
+        let star = wishes.iter().rev().find(|(known, _)| *known == 4).map(|(_, q)| *q);
+        let coded = order.iter().filter(|number| there.contains(number));
+        let best = coded.map(|number| (said(*number).or(star).unwrap_or(0), *number)).filter(|(q, _)| *q > 0);
+        // The first of those that are wanted equally, unless the file as it is was wanted more, in so many words.
+        let best = best.fold(None, |best: Option<(u16, usize)>, one| best.filter(|best| best.0 >= one.0).or(Some(one)));
+        let expected = match best.filter(|(q, _)| said(3).is_none_or(|plain| plain <= *q)) {
+            Some((_, number)) => Ok(Some(CODINGS[number].1)),
+            None if said(3).or(star) == Some(0) => Err(406),
+            None => Ok(None),
+        };
+        let coding = answer.fields.iter().find(|(name, _)| *name == "Content-Encoding").map(|(_, value)| value);
+        let found = if answer.status.0 == 200 { Ok(coding) } else { Err(answer.status.0) };
+        prop_assert_eq!(found, expected, "{:?} there, {:?} in this order: {}", there, order, field);
     }
 }

@@ -176,6 +176,7 @@ impl Display for Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn sizes() {
@@ -190,6 +191,25 @@ mod tests {
             (u64::MAX, "16.0 EiB"),
         ] {
             assert_eq!(Size(bytes).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_is_what_people_would_say(bits in 0u32..64, number: u64, other: u64) {
+            let (bytes, larger) = (number >> bits, (number >> bits).saturating_add(other >> bits));
+            let said = |bytes| {
+                let text = Size(bytes).to_string();
+                let (number, unit) = text.split_once(' ').unwrap();
+                let power = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].iter().position(|known| *known == unit);
+                let unit = 1024f64.powi(power.unwrap() as i32);
+                assert!(number.len() <= 6 && (unit == 1.0 || number.split_once('.').unwrap().1.len() == 1), "{text}");
+                (number.parse::<f64>().unwrap() * unit, unit)
+            };
+            let ((value, unit), (more, _)) = (said(bytes), said(larger));
+            prop_assert!((value - bytes as f64).abs() <= 0.0501 * unit, "{} is {}", bytes, Size(bytes));
+            prop_assert!(unit == 1.0 || value >= unit, "{} is {}", bytes, Size(bytes));
+            prop_assert!(value <= more, "{} is {}, {} is {}", bytes, Size(bytes), larger, Size(larger));
         }
     }
 }

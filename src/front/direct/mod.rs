@@ -26,8 +26,6 @@ mod input;
 mod paced;
 mod poller;
 mod progress;
-#[cfg(test)]
-mod schedule;
 mod seats;
 mod sending;
 mod table;
@@ -485,3 +483,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod schedule;

@@ -198,5 +198,57 @@ mod tests {
         fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = (parse(&bytes), super::super::redirects::parse(&bytes));
         }
+
+        #[test]
+        fn fields_are_what_a_reader_would_make_of_them_line_by_line(
+            rules in proptest::collection::vec(("/(\\*|a|b|:x|a/\\*)", proptest::collection::vec("(! )?X-[AB]|(X-[ABab]|Set-Cookie): [vw]", 1..4)), 0..5),
+            target in "/(a|b|a/b)?",
+        ) {
+            let rules: Vec<_> = rules.iter().map(|(path, lines)| {
+                // What takes nothing away has a value.
+                let lines: Vec<_> = lines.iter().filter(|line| line.starts_with('!') || line.contains(':')).collect();
+                (path, lines)
+            }).filter(|(_, lines)| !lines.is_empty()).collect();
+            let text: String = rules.iter().map(|(path, lines)| {
+                format!("{path}\n{}", lines.iter().map(|line| format!("  {line}\n")).collect::<String>())
+            }).collect();
+            let parsed = parse(text.as_bytes());
+            prop_assert_eq!(&parsed.wrong, &[]);
+            let is_of = |path: &str| match path {
+                "/*" => true,
+                "/:x" => target != "/" && !target[1..].contains('/'),
+                "/a/*" => target == "/a" || target.starts_with("/a/"),
+                path => path == target,
+            };
+            // Each name, in small letters, with its lines.
+            let mut model: Vec<(String, Vec<String>)> = Vec::new();
+            for line in rules.iter().filter(|(path, _)| is_of(path)).flat_map(|(_, lines)| lines) {
+                let (name, value) = match line.strip_prefix("! ") {
+                    Some(name) => (name.to_ascii_lowercase(), None),
+                    None => line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), Some(value.to_owned()))).unwrap(),
+                };
+                if model.iter().all(|(known, _)| *known != name) {
+                    model.push((name.clone(), Vec::new()));
+                }
+                let values = &mut model.iter_mut().find(|(known, _)| *known == name).unwrap().1;
+                match value {
+                    None => values.clear(),
+                    Some(value) => values.push(value),
+                }
+            }
+            let target = Target::parse(&target).unwrap();
+            let changes = changes(&parsed.rules, &Path::new(&target));
+            for (name, values) in &model {
+                let found: Vec<_> = changes.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name)).collect();
+                let said: Vec<_> = found.iter().filter_map(|(_, value)| value.clone()).collect();
+                let expected = match (values.is_empty(), name == "set-cookie") {
+                    (true, _) => vec![],
+                    (false, true) => values.clone(),
+                    (false, false) => vec![values.join(", ")],
+                };
+                prop_assert!(!found.is_empty() && said == expected, "{}: {:?}", name, changes);
+            }
+            prop_assert!(changes.iter().all(|(name, _)| model.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))));
+        }
     }
 }

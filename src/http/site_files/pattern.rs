@@ -290,5 +290,33 @@ mod tests {
             let made = made.strip_prefix(b"/").unwrap_or(&made);
             prop_assert_eq!(made.strip_suffix(b"/").unwrap_or(made), &*target.path);
         }
+
+        #[test]
+        fn a_pattern_takes_what_trying_everything_takes(
+            pattern in "(/(a|b|ab|:x|:y|a\\*|\\*b|\\*|a\\*b)){0,4}/?",
+            target in "(/[ab]{1,3}){0,5}/?",
+        ) {
+            let (Ok(parsed), Ok(target)) = (Pattern::parse(&pattern), Target::parse(&target)) else { return Ok(()) };
+            let text = format!("/{}", String::from_utf8_lossy(&target.path));
+            let pattern = pattern.strip_suffix('/').unwrap_or(&pattern);
+            let pattern = if pattern.is_empty() { "/" } else { pattern };
+            // `/a/*` is `/a`, too.
+            let bare = pattern.strip_suffix("/*").is_some_and(|above| !above.is_empty() && tried(above, &text));
+            prop_assert_eq!(parsed.captures(&Path::new(&target)).is_some(), bare || tried(pattern, &text));
+        }
+    }
+
+    /// Whether the text can be what the pattern stands for: a splat for any text, a placeholder for a segment.
+    fn tried(pattern: &str, text: &str) -> bool {
+        let any = |rest: &str, most: usize| (0..=most).any(|count| tried(rest, &text[count..]));
+        match pattern.chars().next() {
+            None => text.is_empty(),
+            Some('*') => any(&pattern[1..], text.len()),
+            Some(':') => {
+                let segment = text.find('/').unwrap_or(text.len());
+                segment > 0 && tried(&pattern[2..], &text[segment..])
+            }
+            Some(c) => text.strip_prefix(c).is_some_and(|rest| tried(&pattern[1..], rest)),
+        }
     }
 }
