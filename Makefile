@@ -12,7 +12,7 @@ FOR = $(shell [ "$$(uname -s)" = Linux ] && echo "$$(uname -m)-unknown-linux-mus
 BUILDER = $(shell command -v podman || command -v buildah || command -v docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak check hyper ci release memory bench clean tools fuzz static
+.PHONY: help run test slow soak fuzz check hyper ci release release-small deb image memory bench clean tools standard-library
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
