@@ -113,10 +113,11 @@ impl Wishes {
         let Some(memory) = self.memory else { return Ok(self.usual()) };
         let least = self.least();
         if memory < least {
-            let least = least.div_ceil(64 * KIB) * 64;
             return Err(format!(
-                "memory: {}K are not enough for the rest of what is asked for: {least}K would be the least",
-                memory / KIB
+                "memory: {}K are not enough for the rest of what is asked for: {}K would be the least{}",
+                memory / KIB,
+                least.div_ceil(64 * KIB) * 64,
+                self.savings(least)
             ));
         }
         // What is left in the end for what nobody has counted.
@@ -213,6 +214,34 @@ impl Wishes {
     fn least(&self) -> usize {
         // A sixteenth of it is to be spare.
         self.sum(&self.smallest()).div_ceil(15).saturating_mul(16)
+    }
+
+    /// What was asked for that makes the least so large.
+    fn savings(&self, least: usize) -> String {
+        let wish = *self;
+        let names = |wishes: &[(&'static str, Self)]| {
+            let saving = wishes.iter().filter(|(_, without)| without.least() < least);
+            saving.map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        };
+        let lower = names(&[
+            ("workers", Self { workers: None, ..wish }),
+            ("buffer-size", Self { buffer_size: None, ..wish }),
+            ("send-buffer", Self { send_buffer: None, ..wish }),
+            ("cache", Self { cache: None, ..wish }),
+            ("max-connections", Self { connections: None, ..wish }),
+        ]);
+        let without = names(&[
+            ("archive", Self { archive: false, ..wish }),
+            ("auth", Self { auth: false, ..wish }),
+            ("admin", Self { admin: false, ..wish }),
+            ("access-log", Self { access_log: false, ..wish }),
+        ]);
+        match (lower.is_empty(), without.is_empty()) {
+            (true, true) => String::new(),
+            (false, true) => format!("; less would do with a lower {lower}"),
+            (true, false) => format!("; less would do without {without}"),
+            (false, false) => format!("; less would do with a lower {lower}, or without {without}"),
+        }
     }
 
     fn priced(&self, plan: Plan) -> Plan {

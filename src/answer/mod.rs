@@ -131,11 +131,19 @@ impl Sources {
     /// # Errors
     /// What cannot be used, in one line. What it said before holds on.
     pub(crate) fn read_again(&self, now: SystemTime) -> Result<(), String> {
-        let auth = self.auth.as_ref().map_or(Ok(()), |auth| auth.reload());
-        let rules = self.site_files.as_ref().map_or(Ok(()), |files| files.read_again(&self.tree, now));
-        match (auth, rules) {
-            (Err(auth), Err(rules)) => Err(format!("{auth}; {rules}")),
-            (auth, rules) => auth.and(rules),
+        let users = self.auth.as_ref().map(|auth| ("the file of users", auth.reload().err()));
+        let rules = self.site_files.as_ref().map(|files| files.read_again(&self.tree, now));
+        let (mut failed, mut done) = (Vec::new(), Vec::new());
+        for (name, trouble) in users.into_iter().chain(rules.into_iter().flatten()) {
+            match trouble {
+                Some(trouble) => failed.push(trouble),
+                None => done.push(name),
+            }
+        }
+        match (failed.is_empty(), done.is_empty()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(failed.join("; ")),
+            (false, false) => Err(format!("{}; reloaded: {}", failed.join("; "), done.join(", "))),
         }
     }
 }

@@ -111,16 +111,13 @@ impl SiteFiles {
         self.set(&known, second);
     }
 
-    /// Reads the files again, whatever was known of them.
-    ///
-    /// # Errors
-    /// Which of them are there and cannot be read, in one line; their rules are those of before.
-    pub(super) fn read_again(&self, tree: &Tree, now: SystemTime) -> Result<(), String> {
+    /// Reads the files again, whatever was known of them. For each of them its name, and why it cannot be read if it is there;
+    /// its rules are those of before then.
+    pub(super) fn read_again(&self, tree: &Tree, now: SystemTime) -> [(&'static str, Option<String>); 2] {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let [headers, redirects] = known.look(tree, now, true);
         self.set(&known, second_of(now));
-        let troubles: Vec<_> = headers.into_iter().chain(redirects).collect();
-        if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
+        [(HEADERS, headers), (REDIRECTS, redirects)]
     }
 
     /// Makes what is known the rules from this second on.

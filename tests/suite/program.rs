@@ -441,10 +441,19 @@ fn a_signal_has_the_files_of_the_site_read_again() {
         program.signal(Signal::HUP);
         let line = program.said("not reloaded");
         assert!(
-            line.starts_with("brooklet: error: ") && line.contains("line 1") && line.contains("_headers"),
+            line.starts_with("brooklet: error: ")
+                && line.contains("line 1")
+                && line.contains("_headers cannot be read"),
             "{line}"
         );
+        assert!(line.ends_with("; reloaded: _redirects\n"), "{line}");
         assert_eq!((ask("bob"), ask("ann").0), ((200, Some("2".into())), 401));
+        // What can be used is, beside what cannot.
+        std::fs::set_permissions(folder.path("_headers"), std::fs::Permissions::from_mode(0o644)).unwrap();
+        program.signal(Signal::HUP);
+        let line = program.said("not reloaded");
+        assert!(line.contains("line 1") && line.ends_with("; reloaded: _headers, _redirects\n"), "{line}");
+        assert_eq!((ask("bob"), ask("ann").0), ((200, Some("3".into())), 401));
         std::fs::remove_file(folder.path("_headers")).unwrap();
         program.signal(Signal::TERM);
         assert_eq!(program.end().0, Some(0));
