@@ -162,6 +162,14 @@ pub mod cli;
 
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod greeting;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod browser;
+
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod supervisor;
 
 #[cfg(feature = "parts")]

@@ -2,15 +2,17 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 use std::sync::{Arc, mpsc};
 
+use brooklet::browser;
 use brooklet::cli::{self, Call, Process};
+use brooklet::greeting::{self, Urls};
 use brooklet::sandbox::{self, Allowed};
 use brooklet::supervisor::{self, Supervisor};
 use brooklet::user::User;
 use brooklet::{Config, Server};
-use log::LevelFilter;
+use log::{Level, LevelFilter};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
@@ -25,7 +27,13 @@ fn main() -> ExitCode {
             }
         }
         Ok(Call::Print(text)) => {
-            say(text.trim_end());
+            let text = text.trim_end();
+            let colors = greeting::colors(std::io::stdout().is_terminal());
+            if colors {
+                say(&greeting::with_headings(text))
+            } else {
+                say(text)
+            }
             ExitCode::SUCCESS
         }
         Err(reason) => fail(&reason, 2),
@@ -56,21 +64,31 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])?;
     let user = process.user.as_deref().map(User::find).transpose()?;
     let handed_over = !sockets.is_empty();
-    let server = if handed_over {
+    let bound = if handed_over {
         log::info!("sockets that were handed over: {}; bind and port do not matter", sockets.len());
-        Server::from_listeners(config.clone(), sockets)?
+        Server::from_listeners(config.clone(), sockets)
     } else {
-        Server::bind(config.clone())?
+        Server::bind(config.clone())
     };
+    let server = bound.map_err(|error| match cli::advice(&error, &config, process) {
+        Some(advice) => format!("{error}; {advice}"),
+        None => error.to_string(),
+    })?;
+    warn_of_no_page(&config);
+    // Nobody else is told of them.
+    let known_as = if process.qr || std::io::stdout().is_terminal() { greeting::known_as() } else { Vec::new() };
+    let urls = greeting::urls(server.addresses(), config.rules.prefix.as_deref(), &known_as);
+    // While it may still start something. Who comes waits until it is served.
+    let browser = process.open.then(|| open(&urls, user.as_ref())).flatten();
     give_up(&config, &server, handed_over, process, user.as_ref())?;
-    let addresses = server.addresses().iter().map(|address| format!("http://{address}"));
-    let paths = server.unix_sockets().iter().map(|path| format!("unix:{}", line(path)));
-    let places: Vec<_> = addresses.chain(paths).collect();
-    for place in &places {
-        say(&format!("Serving {root} at {place}"));
-    }
-    if let Some(address) = server.admin_address() {
-        say(&format!("Admin at http://{address}"));
+    let places = announce(&root, &server, &urls, process.qr);
+    if let Some(mut browser) = browser {
+        std::thread::Builder::new().name("browser".into()).spawn(move || match browser.wait() {
+            Ok(status) if !status.success() => {
+                log::warn!("open: BROWSER, or the usual one, cannot be started, or failed: {status}")
+            }
+            _ => {}
+        })?;
     }
     let handle = server.handle();
     let (wait, drain) = (config.drain_wait, config.drain);
@@ -128,6 +146,59 @@ fn is_at_terminal() -> bool {
     std::io::stdin().is_terminal() || std::io::stdout().is_terminal() || std::io::stderr().is_terminal()
 }
 
+/// Says where it serves: to a program in lines that stay as they are, to a person in what can be clicked on. Returns the places.
+fn announce(root: &str, server: &Server, urls: &Urls, qr: bool) -> Vec<String> {
+    let addresses = server.addresses().iter().map(|address| format!("http://{address}"));
+    let paths: Vec<_> = server.unix_sockets().iter().map(|path| format!("unix:{}", line(path))).collect();
+    let places: Vec<_> = addresses.chain(paths.iter().cloned()).collect();
+    let admin = server.admin_address().map(|address| format!("http://{address}"));
+    let terminal = std::io::stdout().is_terminal();
+    let colors = greeting::colors(terminal);
+    if terminal {
+        let named = |name, places: &[String]| places.iter().map(|place| (name, place.clone())).collect::<Vec<_>>();
+        let named = [
+            named("Here", &urls.here),
+            named("Network", &urls.network),
+            named("Socket", &paths),
+            named("Admin", admin.as_slice()),
+        ];
+        say(&greeting::greeting(root, &named.concat(), colors));
+    } else {
+        for place in &places {
+            say(&format!("Serving {root} at {place}"));
+        }
+        if let Some(admin) = admin {
+            say(&format!("Admin at {admin}"));
+        }
+    }
+    match (urls.network.first(), urls.here.first()) {
+        _ if !qr => {}
+        (Some(url), _) => greeting::qr(url, colors).iter().for_each(|code| say(&format!("\n{code}"))),
+        (None, Some(here)) => log::warn!("qr: no other machine reaches {here}: -b 0.0.0.0 lets them, on a network"),
+        (None, None) => log::warn!("qr: there is no address to show"),
+    }
+    places
+}
+
+/// Opens a browser, or says why not.
+fn open(urls: &Urls, user: Option<&User>) -> Option<Child> {
+    let Some(url) = urls.here.first().or(urls.network.first()) else {
+        log::warn!("open: there is no address to open");
+        return None;
+    };
+    browser::open(url, user).map_err(|error| log::warn!("open: no shell to start it: {error}")).ok()
+}
+
+/// The page of an application may come later; that its name is wrong is more likely.
+fn warn_of_no_page(config: &Config) {
+    if let Some(page) = config.rules.spa.as_deref().filter(|page| !config.root.join(page).is_file()) {
+        if config.root.is_dir() {
+            let page = config.root.join(page);
+            log::warn!("spa: {} is not there: what is not found is 404 until it is", page.display());
+        }
+    }
+}
+
 /// Gives up what only the start needed, for this thread and all that it starts: there is no other yet.
 fn give_up(
     config: &Config,
@@ -169,13 +240,19 @@ fn fail(reason: &str, status: u8) -> ExitCode {
 }
 
 fn log_to_stderr(level: LevelFilter) {
+    let colors = greeting::colors(std::io::stderr().is_terminal());
     env_logger::Builder::new()
         // What concerns an operator is said by us; tiny_http tells of every connection, and calls a stop an error.
         .filter_level(LevelFilter::Off)
         .filter_module("brooklet", level)
         .parse_default_env()
-        .format(|out, record| {
+        .format(move |out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
+            let level = match record.level() {
+                Level::Error if colors => format!("\u{1b}[31m{level}\u{1b}[0m"),
+                Level::Warn if colors => format!("\u{1b}[33m{level}\u{1b}[0m"),
+                _ => level,
+            };
             writeln!(out, "brooklet: {level}: {}", cli::harmless(&record.args().to_string()))
         })
         .init();

@@ -1,6 +1,8 @@
 //! Who the process becomes once it listens: a user without the rights of root.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// A user, and all the groups that it is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,11 @@ impl User {
             .and_then(|()| set_thread_res_gid(gid, gid, gid))
             .and_then(|()| set_thread_res_uid(uid, uid, uid))
             .map_err(|error| format!("user: cannot become {self}: {error}; only root can"))
+    }
+
+    /// Has a command run as this user, in its group alone.
+    pub fn run(&self, command: &mut Command) {
+        command.uid(self.uid).gid(self.gid);
     }
 
     /// There is no way to.

@@ -461,6 +461,126 @@ fn a_signal_has_the_files_of_the_site_read_again() {
 }
 
 #[test]
+fn a_page_that_is_not_there_is_warned_of() {
+    let folder = site();
+    for mut arguments in on_each_front(&folder) {
+        let said = |more: &str| {
+            let mut program = Program::start(Command::new(BINARY).args(&arguments).arg(more));
+            program.line();
+            program.signal(Signal::TERM);
+            program.end().2
+        };
+        assert!(said("--spa=missing.html").contains("warn: spa: "));
+        assert!(!said("--spa=small").contains("spa: "));
+        arguments.pop();
+        arguments.push(folder.path("small").display().to_string());
+        let mut program = Program::start(Command::new(BINARY).args(&arguments).env("BROOKLET_SPA", "1"));
+        program.line();
+        program.signal(Signal::TERM);
+        assert!(!program.end().2.contains("spa: "), "of one file there are no pages");
+    }
+}
+
+#[test]
+fn a_browser_is_opened_as_whom_the_program_serves() {
+    let folder = site();
+    let (script, seen) = (folder.path("../browser"), folder.path("../seen/it"));
+    folder.file("../seen/x", "");
+    std::fs::set_permissions(folder.path("../seen"), std::fs::Permissions::from_mode(0o777)).unwrap();
+    std::fs::set_permissions(folder.path(".."), std::fs::Permissions::from_mode(0o755)).unwrap();
+    // Whoever reads it finds all of it.
+    folder.file("../browser", "echo \"$3 $2 $(id -u)\" > \"$1.new\"\nmv \"$1.new\" \"$1\"\n");
+    let browser = format!("sh {} {} -x", script.display(), seen.display());
+    let own = rustix::process::geteuid().as_raw().to_string();
+    let users: &[(&[&str], &str)] =
+        if own == "0" { &[(&[], "0"), (&["--user", "65534:65534"], "65534")] } else { &[(&[], &own)] };
+    for arguments in on_each_front(&folder) {
+        for (user, id) in users {
+            let mut command = Command::new(BINARY);
+            command.env("BROWSER", &browser).args(&arguments).args(["--open", "--prefix", "docs"]).args(*user);
+            let mut program = Program::start(&mut command);
+            let address = program.address(&folder.root());
+            // The sandbox does not let the program write there.
+            let found = within_reason("the browser is there", || std::fs::read_to_string(&seen).ok());
+            assert_eq!(found, format!("http://{address}/docs/ -x {id}\n"));
+            assert_eq!(Client::connect(address).exchange(get("/docs/small")).body, b"small");
+            std::fs::remove_file(&seen).unwrap();
+            program.signal(Signal::TERM);
+            let (status, out, err) = program.end();
+            assert_eq!((status, out.as_str(), err.contains("open: ")), (Some(0), "", false), "{err}");
+        }
+        for browser in ["/nowhere/at/all", "false"] {
+            let mut program =
+                Program::start(Command::new(BINARY).env("BROWSER", browser).args(&arguments).arg("--open"));
+            let address = program.address(&folder.root());
+            program.said("warn: open: BROWSER, ");
+            assert_eq!(Client::connect(address).exchange(get("/small")).body, b"small", "{browser}");
+        }
+    }
+}
+
+#[test]
+fn a_code_is_shown_of_an_address_that_others_reach() {
+    let folder = site();
+    let known_as = brooklet::greeting::known_as();
+    for arguments in on_each_front(&folder) {
+        let mut program = Program::start(Command::new(BINARY).args(&arguments).args(["--qr", "-b", "0.0.0.0"]));
+        let port = program.address(&folder.root()).port();
+        let network = brooklet::greeting::urls(&[([0; 4], port).into()], None, &known_as).network;
+        match network.first() {
+            Some(url) => {
+                let code = brooklet::greeting::qr(url, false).unwrap();
+                let lines: Vec<_> = std::iter::repeat_with(|| program.line()).take(code.lines().count() + 1).collect();
+                assert_eq!(lines.join("\n"), format!("\n{}", code.trim_end_matches('\n')));
+            }
+            None => assert!(program.complaint_with("qr: ").contains("-b 0.0.0.0")),
+        }
+        let mut program = Program::start(Command::new(BINARY).args(&arguments).arg("--qr"));
+        program.line();
+        assert!(program.complaint_with("qr: ").contains("-b 0.0.0.0"));
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_terminal_gets_addresses_to_click_on() {
+    let folder = site();
+    let known_as = brooklet::greeting::known_as();
+    for arguments in on_each_front(&folder) {
+        for (name, value, colors) in [("TERM", "xterm", true), ("NO_COLOR", "1", false), ("TERM", "dumb", false)] {
+            let more = ["-q", "--once", "--qr", "-b", "0.0.0.0", "--admin", "0", "--prefix", "docs"].map(str::to_owned);
+            let words = [&[BINARY.to_owned()], &arguments[..], &more].concat().join(" ");
+            let mut command = Command::new("script");
+            command.args(["-qec", &format!("exec {words}"), "/dev/null"]).stdin(Stdio::null());
+            command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value);
+            let mut program = Program::start(&mut command);
+            let mut line = || program.line().trim_end_matches('\r').to_owned();
+            assert_eq!([line(), line()], [format!("Serving {}", folder.root().display()), String::new()]);
+            let shown = |name: &str, url: &str| match colors {
+                true => format!("  {name:<9}\u{1b}[1m{url}\u{1b}[0m"),
+                false => format!("  {name:<9}{url}"),
+            };
+            let here = line();
+            let port = here.split("127.0.0.1:").nth(1).and_then(|rest| rest.split('/').next()?.parse().ok());
+            let port: u16 = port.unwrap_or_else(|| panic!("{here:?}"));
+            assert_eq!(here, shown("Here", &format!("http://127.0.0.1:{port}/docs/")));
+            let network = brooklet::greeting::urls(&[([0; 4], port).into()], Some("docs"), &known_as).network;
+            network.iter().for_each(|url| assert_eq!(line(), shown("Network", url)));
+            assert!(line().starts_with("  Admin    "));
+            assert_eq!([line(), line()], ["", "Ctrl-C stops it."]);
+            if let Some(url) = network.first() {
+                let code = brooklet::greeting::qr(url, colors).unwrap();
+                assert_eq!(line(), "");
+                code.lines().for_each(|row| assert_eq!(line(), row));
+            }
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            assert_eq!(Client::connect(address).exchange(get("/docs/small")).body, b"small");
+            assert_eq!(program.end().0, Some(0));
+        }
+    }
+}
+
+#[test]
 fn a_terminal_that_is_closed_is_the_end() {
     let folder = site();
     let python = "import os, pty, sys, time\n\

@@ -1,0 +1,27 @@
+//! Opens an address in a browser: a program of somebody else, which is not ours to wait for.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use crate::user::User;
+
+/// What `BROWSER` names, a command with its arguments, or what opens an address with whatever the desktop has.
+const SCRIPT: &str =
+    if cfg!(target_vendor = "apple") { "exec ${BROWSER:-open} \"$0\"" } else { "exec ${BROWSER:-xdg-open} \"$0\"" };
+
+/// Starts a browser with this address. It may do what the caller may, or this user; so it has to be started before anything is
+/// given up. That it fails is told by its exit status.
+///
+/// # Errors
+/// Those of starting a shell.
+pub fn open(url: &str, user: Option<&User>) -> io::Result<Child> {
+    let mut command = Command::new("/bin/sh");
+    // In a group of its own: what ends the server at the terminal does not end the browser.
+    command.args(["-c", SCRIPT, url]).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Some(user) = user {
+        user.run(&mut command);
+    }
+    command.spawn()
+}
