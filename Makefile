@@ -12,7 +12,7 @@ FOR = $(shell [ "$$(uname -s)" = Linux ] && echo "$$(uname -m)-unknown-linux-mus
 BUILDER = $(shell command -v podman || command -v buildah || command -v docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test slow soak fuzz check hyper ci release release-small deb image memory bench clean tools standard-library
+.PHONY: help run test slow soak fuzz check hyper ci release release-small deb image man completions memory bench clean tools standard-library
 
 help: ## Lists these targets
 	@echo 'make [TARGET] [ROOT=folder] [PORT=number] [ARGS="more options of brooklet"]'
@@ -91,6 +91,13 @@ image: release ## Makes an image of that program for containers (with podman, bu
 	@[ -n '$(BUILDER)' ] || { echo 'podman, buildah and docker are missing: install one of them' >&2; exit 1; }
 	install -D -m 755 "$(TARGET)/$(FOR)/release/brooklet" target/image/brooklet
 	$(BUILDER) build -f deploy/Containerfile -t brooklet target/image
+
+# Both come from the table of options itself, by a program that is no part of brooklet.
+man: tools ## Writes the man page: target/man/brooklet.1
+	cargo run --locked --features cli --example generate -- man target/man
+
+completions: tools ## Writes the completions for bash, zsh and fish: target/completions
+	cargo run --locked --features cli --example generate -- completions target/completions
 
 # What is measured is built beforehand: nothing else is at work meanwhile.
 memory: tools ## Shows the memory of servers that hold whole files, and of those that stream (2 minutes; ARGS=--help)

@@ -9,7 +9,7 @@ use crate::program::Program;
 use crate::site::{Folder, noise};
 
 /// Where cargo has built the example, beside this program. `cargo test` does that; `cargo test --test suite` does not.
-fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let path = own.parent().and_then(|folder| folder.parent()).unwrap().join("examples").join(name);
     assert!(path.exists(), "{} is not there: cargo build --examples, or plain cargo test, builds it", path.display());

@@ -31,6 +31,7 @@
 //! - `program`: the binary, its command line and its signals;
 //! - `sandbox`: what the program may still do once it serves, and as who;
 //! - `house`: that the code is as ARCHITECTURE.md says, and the documents true;
+//! - `manual`: the man page and the completions, which are made from the table of options;
 //! - `examples`: the programs in `examples/`;
 //! - `dependencies`: how many crates come with it;
 //! - `memory`: the claim that this server is for, measured by `measure`, the part of `benches/` that has its tests here.
@@ -58,6 +59,7 @@ mod limits;
 mod listen;
 mod listing;
 mod log;
+mod manual;
 #[path = "../../benches/measure/mod.rs"]
 mod measure;
 mod memory;
