@@ -22,7 +22,7 @@ use crate::auth::Auth;
 use crate::budget::Plan;
 use crate::config::{Config, Front, Listen, NO_UNIX};
 use crate::downloads::Downloads;
-use crate::front::{self, Service};
+use crate::front::{self, Service, Start};
 use crate::http::target::is_hidden;
 use crate::limits;
 use crate::listen::{Listener, Place};
@@ -371,12 +371,12 @@ impl Server {
             Some(admin) => Some(admin.start(self.config.front, &traffic, &self.stop, &over)?),
             None => None,
         };
-        let served = match self.config.front {
-            Front::Direct => {
-                let site = Service::Site(self.site);
-                front::direct::run(site, self.listeners, self.config, self.plan, self.stop, traffic)
-            }
-            Front::TinyHttp => front::tiny::run(self.site, self.listeners, self.config, self.plan, self.stop, traffic),
+        let front = self.config.front;
+        let Self { config, plan, listeners, stop, .. } = self;
+        let start = Start { listeners, config, plan, stop, traffic };
+        let served = match front {
+            Front::Direct => front::direct::run(Service::Site(self.site), start),
+            Front::TinyHttp => front::tiny::run(self.site, start),
         };
         over.begin();
         if let Some(telling) = telling {
@@ -419,8 +419,9 @@ impl Telling {
         let admin = Admin::new(front, self.address.ip(), self.memory, traffic, stop, SystemTime::now());
         std::thread::Builder::new().name("admin".into()).stack_size(limits::WORKER_STACK).spawn(move || {
             // Nobody is told of these requests.
-            let (service, listeners) = (Service::Admin(admin), vec![self.listener]);
-            let ended = front::direct::run(service, listeners, self.config, self.plan, over, Arc::default());
+            let (listeners, traffic) = (vec![self.listener], Arc::default());
+            let start = Start { listeners, config: self.config, plan: self.plan, stop: over, traffic };
+            let ended = front::direct::run(Service::Admin(admin), start);
             if let Err(error) = ended {
                 log::error!("the server cannot tell about itself: {error}");
             }

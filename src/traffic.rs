@@ -202,6 +202,17 @@ impl Running {
     }
 }
 
+/// A request as it came.
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a Request<'a>,
+    /// The method as it stood there.
+    pub(crate) method: &'a str,
+    pub(crate) client: Option<SocketAddr>,
+    /// Who was asked; none for what is no request.
+    pub(crate) site: Option<&'a Site>,
+    pub(crate) now: SystemTime,
+}
+
 /// What is kept of a request until its end.
 #[derive(Debug)]
 pub(crate) struct Ticket {
@@ -252,32 +263,17 @@ impl Traffic {
         &self.counts
     }
 
-    /// What is to be kept of a request, for the end of its answer; none if nobody wants to know. `method` as it stood there.
-    pub(crate) fn begin(
-        &self,
-        request: &Request<'_>,
-        method: &str,
-        client: Option<SocketAddr>,
-        answer: &Answer,
-        site: Option<&Site>,
-        now: SystemTime,
-    ) -> Option<Box<Ticket>> {
+    /// What is to be kept of a request, for the end of its answer; none if nobody wants to know.
+    pub(crate) fn begin(&self, asked: Asked<'_>, answer: &Answer) -> Option<Box<Ticket>> {
         if self.observers.is_empty() && !self.counted && self.downloads.is_none() && !self.is_logged() {
             return None;
         }
-        Some(self.keep(request, method, client, answer, site, now))
+        Some(self.keep(asked, answer))
     }
 
     #[cold]
-    fn keep(
-        &self,
-        request: &Request<'_>,
-        method: &str,
-        client: Option<SocketAddr>,
-        answer: &Answer,
-        site: Option<&Site>,
-        now: SystemTime,
-    ) -> Box<Ticket> {
+    fn keep(&self, asked: Asked<'_>, answer: &Answer) -> Box<Ticket> {
+        let Asked { request, method, client, site, now } = asked;
         let field = |value: &Option<_>| value.as_deref().map(|value| cut(value, TOLD_FIELD));
         // Who was not let in, or was answered before anybody looked at that, may have said any name.
         let user = site.filter(|_| answer.admitted).and_then(|site| site.user(request));
@@ -461,7 +457,8 @@ mod tests {
     use std::sync::mpsc;
 
     fn told(traffic: &Traffic, request: &Request<'_>, status: u16) -> Option<Box<Ticket>> {
-        traffic.begin(request, "GET", None, &Answer::error(status, request), None, SystemTime::UNIX_EPOCH)
+        let asked = Asked { request, method: "GET", client: None, site: None, now: SystemTime::UNIX_EPOCH };
+        traffic.begin(asked, &Answer::error(status, request))
     }
 
     #[test]

@@ -6,20 +6,34 @@ pub mod tiny;
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use threadpool::ThreadPool;
 
 use crate::admin::{self, Admin};
 use crate::answer::{Answer, Site};
+use crate::budget::Plan;
+use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
+use crate::listen::Listener;
 use crate::seldom::Seldom;
 use crate::send::copy::Failure;
-use crate::traffic::Outcome;
+use crate::stop::Stop;
+use crate::traffic::{Outcome, Traffic};
 
 /// How often the cache lets go of what nobody wants.
 const TIDY: Duration = Duration::from_secs(30);
+
+/// What a front starts with, beside what it serves.
+pub(crate) struct Start {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) config: Config,
+    pub(crate) plan: Plan,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) traffic: Arc<Traffic>,
+}
 
 /// What answers. A server has one of the first kind; the second is a small one beside it.
 #[expect(clippy::large_enum_variant, reason = "there is one of each, and no request pays for a way to it")]

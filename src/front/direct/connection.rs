@@ -25,7 +25,7 @@ use crate::seldom::Seldom;
 use crate::send::copy::Failure;
 use crate::send::pace::{Pace, Part};
 use crate::send::{self, slice};
-use crate::traffic::{Outcome, Ticket, Traffic};
+use crate::traffic::{Asked, Outcome, Ticket, Traffic};
 
 /// Requests that a connection is answered in one turn. Who has sent more ahead waits until others had theirs.
 const REQUESTS: usize = 32;
@@ -357,7 +357,8 @@ impl Connection {
             false => Some("close"),
         };
         let site = worker.shared.service.site();
-        let ticket = worker.shared.traffic.begin(request, head.method, self.peer.0, &answer, site, now);
+        let asked = Asked { request, method: head.method, client: self.peer.0, site, now };
+        let ticket = worker.shared.traffic.begin(asked, &answer);
         worker.output.clear();
         if interim {
             worker.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -377,7 +378,8 @@ impl Connection {
         let request = Request::new(method, "");
         let answer = Answer::error(status, &request);
         let now = SystemTime::now();
-        let ticket = worker.shared.traffic.begin(&request, "", self.peer.0, &answer, None, now);
+        let asked = Asked { request: &request, method: "", client: self.peer.0, site: None, now };
+        let ticket = worker.shared.traffic.begin(asked, &answer);
         self.refuse_with(worker, answer, now, ticket)
     }
 

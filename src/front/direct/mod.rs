@@ -41,10 +41,10 @@ use socket2::Socket;
 
 use crate::budget::Plan;
 use crate::config::Config;
-use crate::front::{Service, pool};
+use crate::front::{Service, Start, pool};
 use crate::http::date::Clock;
 use crate::limits;
-use crate::listen::{Listener, is_unix};
+use crate::listen::is_unix;
 use crate::send::pace::Pace;
 use crate::stop::Stop;
 use crate::traffic::{Gauges, Outcome, Traffic};
@@ -145,14 +145,8 @@ fn send_buffer(plan: &Plan) -> usize {
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
-pub(crate) fn run(
-    service: Service,
-    listeners: Vec<Listener>,
-    config: Config,
-    plan: Plan,
-    stop: Arc<Stop>,
-    traffic: Arc<Traffic>,
-) -> io::Result<()> {
+pub(crate) fn run(service: Service, start: Start) -> io::Result<()> {
+    let Start { listeners, config, plan, stop, traffic } = start;
     let most = match &service {
         Service::Site(_) => accept::room(&plan, listeners.len()),
         // It has those that the other one leaves.

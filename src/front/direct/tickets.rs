@@ -89,6 +89,7 @@ mod tests {
     use crate::answer::{Answer, Body};
     use crate::http::request::Request;
     use crate::limits::TOLD_AHEAD;
+    use crate::traffic::Asked;
     use std::sync::mpsc::{self, Receiver};
     use std::time::SystemTime;
     use tiny_http::Method;
@@ -105,7 +106,9 @@ mod tests {
         let request = Request::new(&Method::Get, "/");
         for number in 0..count {
             let answer = Answer::new(200, Body::bytes([0; 100]));
-            let ticket = traffic.begin(&request, "GET", None, &answer, None, SystemTime::UNIX_EPOCH).unwrap();
+            let asked =
+                Asked { request: &request, method: "GET", client: None, site: None, now: SystemTime::UNIX_EPOCH };
+            let ticket = traffic.begin(asked, &answer).unwrap();
             tickets.add(traffic, ticket, number * 110 + 10, 0);
             tickets.finish((number + 1) * 110);
         }

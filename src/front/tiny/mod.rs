@@ -54,18 +54,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use socket2::Socket;
 
-use super::{answer_or_500, outcome_of, pool};
+use super::{Start, answer_or_500, outcome_of, pool};
 use crate::answer::{Answer, Site};
 use crate::budget::Plan;
 use crate::config::Config;
 use crate::http::request::Request;
 use crate::limits;
-use crate::listen::Listener;
 use crate::send;
 use crate::send::copy::{Copier, Failure, Pool};
 use crate::send::pace::Pace;
 use crate::stop::Stop;
-use crate::traffic::{Gauges, Outcome, Ticket, Traffic};
+use crate::traffic::{Asked, Gauges, Outcome, Ticket, Traffic};
 use acceptor::Acceptor;
 
 /// The large buffers of all who call [`Site::respond`].
@@ -116,14 +115,8 @@ pub(crate) fn prepare(socket: &Socket, config: &Config) -> io::Result<()> {
 }
 
 /// Serves at the listeners until it is stopped, then waits for the transfers in flight, as long as the configuration says.
-pub(crate) fn run(
-    site: Site,
-    listeners: Vec<Listener>,
-    config: Config,
-    plan: Plan,
-    stop: Arc<Stop>,
-    traffic: Arc<Traffic>,
-) -> io::Result<()> {
+pub(crate) fn run(site: Site, start: Start) -> io::Result<()> {
+    let Start { listeners, config, plan, stop, traffic } = start;
     let workers = plan.workers * listeners.len();
     let shared = Arc::new(Shared {
         site,
@@ -267,8 +260,9 @@ fn respond(
     let (mut answer, version, mut ticket) = {
         let plain = plain(&request);
         let answer = decide(&plain, request.headers().len(), body, |plain| answer(plain, now));
-        let ticket = tell
-            .and_then(|(traffic, site)| traffic.begin(&plain, plain.method.as_str(), peer, &answer, Some(site), now));
+        let asked =
+            |site| Asked { request: &plain, method: plain.method.as_str(), client: peer, site: Some(site), now };
+        let ticket = tell.and_then(|(traffic, site)| traffic.begin(asked(site), &answer));
         (answer, plain.version, ticket)
     };
     if let (Some((traffic, _)), Some(ticket)) = (tell, &mut ticket) {
