@@ -91,6 +91,7 @@ fn ask(client: &mut Client, (request, expected): &Wanted, name: &str) -> bool {
 
 /// Runs the program with this fault on a front, asks it for everything, and stops it.
 fn suffer(name: &str, front: &str, fault: &str, arguments: &[&str], harm: Harm, said: &str) {
+    let begun = std::time::Instant::now();
     let (folder, wanted) = site();
     let trace = folder.path("../trace");
     let calls = fault.split(':').next().unwrap();
@@ -143,9 +144,11 @@ fn suffer(name: &str, front: &str, fault: &str, arguments: &[&str], harm: Harm, 
     assert_eq!(status, (!told_by_sending).then_some(0), "{name}, {front}: {err}");
     let trace = within_reason("what was traced is written", || std::fs::read_to_string(&trace).ok());
     assert!(trace.contains("(INJECTED)"), "{name}, {front}: there was no such call");
+    // Once in ten seconds, however slow this machine is.
+    let most = if said.is_empty() { 0 } else { 1 + begun.elapsed().as_secs() as usize / 10 };
     let told = complaints.iter().filter(|line| line.contains(said)).count();
     // What may come with every request is said once, a change of state each time.
-    let right = if said == UNACCEPTED { told >= 1 } else { told == usize::from(!said.is_empty()) };
+    let right = if said == UNACCEPTED { told >= 1 } else { (usize::from(!said.is_empty())..=most).contains(&told) };
     assert!(right && (told > 0 || complaints.is_empty()), "{name}, {front}: {complaints:?}");
 }
 
