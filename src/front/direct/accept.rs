@@ -19,6 +19,7 @@ use crate::budget::Plan;
 use crate::limits;
 use crate::listen::Listener;
 use crate::network;
+use crate::seldom::Seldom;
 
 /// Connections that are accepted in one turn, and have their first turn in it.
 const ACCEPTS: usize = 4;
@@ -195,7 +196,8 @@ impl Worker {
             match accept(listener) {
                 Ok(connection) => {
                     if shared.door.paused.load(Ordering::Relaxed) && shared.door.paused.swap(false, Ordering::AcqRel) {
-                        log::warn!("connections are accepted again");
+                        static SELDOM: Seldom = Seldom::new();
+                        SELDOM.warn(format_args!("connections are accepted again"));
                     }
                     self.admit(connection);
                 }
@@ -209,7 +211,9 @@ impl Worker {
                             continue;
                         }
                         if !shared.door.paused.swap(true, Ordering::AcqRel) {
-                            log::warn!("no connection can be accepted: {error}; trying again");
+                            // A client may have it come and go.
+                            static SELDOM: Seldom = Seldom::new();
+                            SELDOM.warn(format_args!("no connection can be accepted: {error}; trying again"));
                         }
                         backlog = Backlog::Blocked;
                         break;

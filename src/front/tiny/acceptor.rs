@@ -15,6 +15,7 @@ use tiny_http::Server;
 use super::Shared;
 use crate::front::TIDY;
 use crate::listen::{Listener, Place};
+use crate::seldom::Seldom;
 use crate::send::copy::Copier;
 
 /// How often tiny_http is looked after.
@@ -123,7 +124,8 @@ impl Acceptor {
         if !Arc::ptr_eq(&current, ended) || shared.stop.is_set() {
             return;
         }
-        log::error!("no connection can be accepted: {why}; trying again");
+        static ENDED: Seldom = Seldom::new();
+        ENDED.warn(format_args!("no connection can be accepted: {why}; trying again"));
         *current = loop {
             if shared.stop.wait(RETRY) {
                 return;
@@ -136,7 +138,8 @@ impl Acceptor {
         };
         self.address.store(Arc::as_ptr(&current).addr(), Ordering::Release);
         drop(current);
-        log::warn!("connections are accepted again");
+        static AGAIN: Seldom = Seldom::new();
+        AGAIN.warn(format_args!("connections are accepted again"));
         (0..shared.plan.workers).for_each(|_| ended.unblock());
         let (old, heir) = (Arc::clone(ended), Arc::clone(shared));
         let heir = std::thread::Builder::new().name("heir".into()).spawn(move || inherit(&old, &heir));
