@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::{Child, ExitCode};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use brooklet::browser;
 use brooklet::cli::{self, Call, Process};
@@ -15,6 +16,9 @@ use brooklet::{Config, Server};
 use log::{Level, LevelFilter};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
+
+/// How long a stop waits for whoever reads stderr.
+const SAID: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     keep_little();
@@ -104,7 +108,7 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
         for () in wanted {
             match again.reload() {
                 Ok(()) => log::info!("reloaded"),
-                Err(reason) => log::error!("not reloaded: {}", reason.replace(char::is_control, "\u{fffd}")),
+                Err(reason) => log::error!("not reloaded: {reason}"),
             }
         }
     })?;
@@ -124,12 +128,16 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
                     } else {
                         format!("everybody is served for {wait:?} more, then ")
                     };
-                    log::info!("stopping: {first}transfers in flight have {drain:?}; a second signal ends it at once");
+                    said(move || {
+                        log::info!(
+                            "stopping: {first}transfers in flight have {drain:?}; a second signal ends it at once"
+                        );
+                    });
                     handle.stop();
                 }
                 // Who asks twice does not want to wait.
                 _ => {
-                    log::warn!("ended at once by a second signal");
+                    said(|| log::warn!("ended at once by a second signal"));
                     handle.close_access_log();
                     std::process::exit(1)
                 }
@@ -140,6 +148,18 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
     // With nothing in flight the end may come before its beginning was told.
     supervisor.iter().for_each(|supervisor| supervisor.stopping());
     Ok(())
+}
+
+/// Says something, but does not wait for long: that nobody reads stderr any more is no reason not to stop.
+fn said(say: impl FnOnce() + Send + 'static) {
+    let (done, over) = mpsc::channel();
+    let saying = std::thread::Builder::new().name("say".into()).spawn(move || {
+        say();
+        let _ = done.send(());
+    });
+    if saying.is_ok() {
+        let _ = over.recv_timeout(SAID);
+    }
 }
 
 fn is_at_terminal() -> bool {

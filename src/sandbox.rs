@@ -53,9 +53,12 @@ impl Allowed {
             // Where the access log is opened anew.
             write: match config.access_log.as_deref() {
                 // Where its name is, and where a link in its place leads to.
-                Some(file) if file != Path::new("-") => {
-                    vec![folder_of(file).canonicalize()?, folder_of(&file.canonicalize()?)]
-                }
+                Some(file) if file != Path::new("-") => match file.canonicalize() {
+                    Ok(real) => vec![folder_of(file).canonicalize()?, folder_of(&real)],
+                    // It is open, and is nowhere: /dev/stdout that is a pipe. There is nothing to be opened anew.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+                    Err(error) => return Err(error),
+                },
                 _ => Vec::new(),
             },
             remove: names.iter().map(|name| folder_of(name).canonicalize()).collect::<io::Result<_>>()?,

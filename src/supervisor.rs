@@ -87,7 +87,7 @@ impl Supervisor {
         // One that has nothing to wait for may stop before it looks for the first time.
         while server.heartbeats() == 0 && !server.is_stopping_within(LOOK) {}
         self.tell(&format!("READY=1\nSTATUS={status}"));
-        let pause = self.watchdog.map_or(Duration::MAX, |watchdog| watchdog / 2);
+        let pause = self.watchdog.map_or(Duration::MAX, |watchdog| (watchdog / 2).max(LOOK));
         let (mut looks, mut seen) = (server.heartbeats(), Instant::now());
         while !server.is_stopping_within(pause) {
             let now = server.heartbeats();

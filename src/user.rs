@@ -30,12 +30,11 @@ impl User {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
         };
-        let entry = entries(passwd).find(|entry| entry.is(user));
+        let entry = find(passwd, user);
         let uid = entry.as_ref().map(|entry| entry.id).or_else(|| id(user));
         let uid = uid.ok_or_else(|| format!("user: there is no user {user} in /etc/passwd, and it is no number"))?;
         let gid = match wanted {
-            Some(wanted) => entries(group)
-                .find(|entry| entry.is(wanted))
+            Some(wanted) => find(group, wanted)
                 .map(|entry| entry.id)
                 .or_else(|| id(wanted))
                 .ok_or_else(|| format!("user: there is no group {wanted} in /etc/group, and it is no number"))?,
@@ -97,11 +96,10 @@ struct Entry<'a> {
     rest: &'a str,
 }
 
-impl Entry<'_> {
-    /// Whether this is its name, or else its number.
-    fn is(&self, text: &str) -> bool {
-        self.name == text || id(text) == Some(self.id)
-    }
+/// The entry of this name, or else of this number: a name may look like a number (`chown(1)` does the same).
+fn find<'a>(file: &'a str, text: &str) -> Option<Entry<'a>> {
+    let named = entries(file).find(|entry| entry.name == text);
+    named.or_else(|| entries(file).find(|entry| id(text) == Some(entry.id)))
 }
 
 /// Lines that are no entries name nobody.
@@ -153,6 +151,8 @@ mod tests {
                 (found, expected) => assert_eq!(found.map_err(|error| &**error), expected, "{text}"),
             }
         }
+        let found = User::find_in("33", "www:x:33:34::\n33:x:1000:1001::\n", "");
+        assert_eq!(found.map(|user| (user.uid, user.gid)), Ok((1000, 1001)), "a name that looks like a number");
         assert!(User::find_in("0:0", "", "").is_ok_and(|user| user.uid == 0));
     }
 }

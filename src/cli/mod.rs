@@ -146,7 +146,8 @@ fn config(matches: &ArgMatches) -> Config {
     rules.archive = matches.get_flag("archive");
     rules.site_files = !matches.get_flag("no-site-files");
     rules.allow = matches.get_many("allow").unwrap_or_default().copied().collect();
-    rules.headers = matches.get_many("header").unwrap_or_default().cloned().collect();
+    let headers = matches.get_many::<(String, String)>("header").unwrap_or_default().cloned();
+    rules.headers = headers.filter(|(name, value)| !(name.is_empty() && value.is_empty())).collect();
     config.reuse_port = matches.get_flag("reuse-port");
     set(matches, "unix-mode", &mut config.unix_mode);
     set(matches, "drain", &mut config.drain);
@@ -206,7 +207,22 @@ fn one_line(error: &clap::Error, arguments: &[OsString]) -> String {
     let similar = similar(ContextKind::SuggestedArg).or_else(|| similar(ContextKind::SuggestedValue));
     let meant = similar.map(|name| format!("did you mean {name}?")).or(misplaced);
     let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
-    format!("{}{meant} (--help tells more)", line.strip_prefix("error: ").unwrap_or(&line))
+    let variable = variable(error, arguments).map(|name| format!("{name}: ")).unwrap_or_default();
+    format!("{variable}{}{meant} (--help tells more)", line.strip_prefix("error: ").unwrap_or(&line))
+}
+
+/// The variable that a wrong value comes from, if nobody typed its option.
+fn variable(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    let long = argument.split([' ', '=', '[']).next().filter(|name| name.starts_with("--"))?;
+    let command = command();
+    let option = command.get_arguments().find(|option| option.get_long() == long.strip_prefix("--"))?;
+    let short = option.get_short().map(|short| format!("-{short}"));
+    let typed =
+        |text: &str| text.starts_with(long) || short.as_ref().is_some_and(|short| text.starts_with(short.as_str()));
+    let name = option.get_env()?.to_str()?;
+    (std::env::var_os(name).is_some() && !arguments.iter().any(|text| typed(&text.to_string_lossy())))
+        .then(|| name.into())
 }
 
 #[cfg(test)]
@@ -406,9 +422,7 @@ mod tests {
             (&["--rate-total", "1023"], "rate"),
             (&["--admin", "x"], "[::1]:9100"),
             (&["--admin", "localhost"], "[::1]:9100"),
-            (&["--admin", "localhost:8080"], "admin"),
             (&["--admin", "65536"], "[::1]:9100"),
-            (&["--admin", "8080"], "admin"),
             (&["--once=0"], "once"),
             (&["--once=x"], "once"),
             (&["--idle-timeout", "0"], "idle"),

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{FalseyValueParser, NonEmptyStringValueParser, OsStringValueParser, TypedValueParser, ValueParser};
+use clap::builder::{
+    BoolishValueParser, NonEmptyStringValueParser, OsStringValueParser, TypedValueParser, ValueParser,
+};
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use super::values::{admin, choice, downloads, header, mode, place, prefix, size, time};
@@ -326,7 +328,7 @@ impl Row {
             argument = argument.env(variable);
         }
         let argument = match self.value {
-            Value::Nothing => argument.action(ArgAction::SetTrue).value_parser(FalseyValueParser::new()),
+            Value::Nothing => argument.action(ArgAction::SetTrue).value_parser(BoolishValueParser::new()),
             Value::One(name, parser) => argument.value_name(name).value_parser(parser()),
             Value::Many(name, delimiter, parser) => {
                 argument.value_name(name).value_parser(parser()).action(ArgAction::Append).value_delimiter(delimiter)

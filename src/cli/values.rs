@@ -20,6 +20,10 @@ pub(super) fn choice<T: Copy + Send + Sync + 'static>(
 }
 
 pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    // What ends with a line's end, as YAML has it, has nothing behind that.
+    if text.trim_ascii().is_empty() {
+        return Ok(Default::default());
+    }
     let (name, value) = text.split_once(':').ok_or("not a field such as 'X-Robots-Tag: noindex'")?;
     Ok((name.into(), value.trim_ascii().into()))
 }

@@ -1,15 +1,15 @@
 //! The access log: one line for each request, whatever the client, the disk and whoever rotates it do.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use brooklet::{Config, Front, LogFormat};
 use rustix::fs::OFlags;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::client::{Client, get, request};
 use crate::program::{BINARY, Program, within_reason};
@@ -184,8 +184,10 @@ fn as_json_each_line_is_an_object() {
 #[test]
 fn on_stdout_the_lines_come_behind_the_first_one_and_the_last_one_before_the_end() {
     let folder = site();
-    for (front, _) in Front::ALL {
-        let mut program = program(&folder, front, Path::new("-"), &[]);
+    // By its name, too, which leads to a pipe.
+    let both = |front| ["-", "/dev/stdout"].map(|log| (front, log));
+    for (front, log) in Front::ALL.iter().flat_map(|(front, _)| both(front)) {
+        let mut program = program(&folder, front, Path::new(log), &[]);
         let address = program.address(&folder.root());
         let mut client = Client::connect(address);
         assert_eq!(ask(&mut client, (0..100).map(|number| format!("/small?{number}"))), 100);
@@ -290,6 +292,29 @@ fn fifo(folder: &Folder, name: &str) -> (PathBuf, File) {
     let reader = File::options().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&path).unwrap();
     rustix::fs::fcntl_setfl(&reader, OFlags::empty()).unwrap();
     (path, reader)
+}
+
+#[test]
+fn that_nobody_reads_what_is_said_does_not_hold_up_the_second_signal() {
+    let folder = site();
+    for (front, _) in Front::ALL {
+        let (path, _nobody) = fifo(&folder, &format!("../stderr-{front}"));
+        let stderr = File::options().write(true).open(&path).unwrap();
+        let mut command = Command::new(BINARY);
+        command.args(["-p", "0", "--front", front]).arg(folder.root());
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.starts_with("Serving "), "{first}");
+        let mut full = File::options().write(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(&path).unwrap();
+        while full.write(&[b'.'; 4096]).is_ok() {}
+        while full.write(b".").is_ok() {}
+        for signal in [Signal::TERM, Signal::INT] {
+            kill_process(Pid::from_child(&child), signal).unwrap();
+        }
+        let status = within_reason("it ends", || child.try_wait().unwrap());
+        assert_eq!(status.code(), Some(1), "{front}");
+    }
 }
 
 #[test]

@@ -335,10 +335,26 @@ fn the_environment_stands_in_for_flags() {
     let mut command = Command::new(BINARY);
     let mut program = Program::start(command.env("BROOKLET_PORT", "1").args(["-p", "0"]).arg(&root));
     assert_ne!(program.address(&root).port(), 1);
-    for (name, value) in [("BROOKLET_PORT", "http"), ("BROOKLET_WORKERS", "0"), ("BROOKLET_BIND", "localhost")] {
+    for (name, value, word) in [
+        ("BROOKLET_PORT", "http", "BROOKLET_PORT: "),
+        ("BROOKLET_WORKERS", "0", "workers: "),
+        ("BROOKLET_BIND", "localhost", "BROOKLET_BIND: "),
+        // A slip of the pen must not switch it off.
+        ("BROOKLET_NO_SANDBOX", "flase", "BROOKLET_NO_SANDBOX: "),
+        ("BROOKLET_HIDDEN", "2", "BROOKLET_HIDDEN: "),
+    ] {
         let (status, out, err) = Program::start(Command::new(BINARY).env(name, value).arg(&root)).end();
         assert_eq!((status, out.as_str(), err.matches('\n').count()), (Some(2), "", 1), "{name}: {err}");
+        assert!(err.contains(word), "{name}: {err}");
     }
+    // As a block of YAML ends.
+    let mut command = Command::new(BINARY);
+    let mut program = Program::start(command.env("BROOKLET_HEADER", "X-A: 1\nX-B: 2\n").args(["-p", "0"]).arg(&root));
+    let answer = Client::connect(program.address(&root)).exchange(get("/small"));
+    assert_eq!([answer.field("X-A"), answer.field("X-B")], [Some("1"), Some("2")]);
+    // What was typed is not the variable's fault.
+    let (status, _, err) = Program::start(Command::new(BINARY).env("BROOKLET_PORT", "1").args(["-p", "x"])).end();
+    assert!(status == Some(2) && !err.contains("BROOKLET_PORT"), "{err}");
 }
 
 #[test]
