@@ -310,11 +310,6 @@ impl Config {
                 return Err(format!("{name}: {rate} bytes in a second are neither 0, any number, nor {least} or more"));
             }
         }
-        if self.admin.is_some_and(|admin| {
-            admin.port() != 0 && admin.port() == self.port && self.bind.contains(&admin.ip().into())
-        }) {
-            return Err(format!("admin: port {} is that of the files", self.port));
-        }
         if self.once == Some(0) {
             return Err("once: 0 downloads are none to wait for".into());
         }
@@ -357,7 +352,6 @@ mod tests {
             ("buffer", Config { buffer_size: Some((1 << 20) + 1), ..Config::default() }),
             ("rate", Config { rate: 1023, ..Config::default() }),
             ("rate", Config { rate_total: 1, ..Config::default() }),
-            ("admin", Config { admin: Some(([127, 0, 0, 1], 8080).into()), ..Config::default() }),
             ("once", Config { once: Some(0), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::from_millis(999), ..Config::default() }),
             ("idle", Config { idle_timeout: Duration::MAX, ..Config::default() }),

@@ -2,7 +2,8 @@
 //!
 //! It serves one folder, or one file, over HTTP/1.1: conditional and range requests (RFC 9110), listings of folders,
 //! precompressed files, archives of folders, users and passwords, an access log. It works with threads, without an async
-//! runtime. The same code is the program `brooklet` (feature `cli`), whose README describes what is served and how.
+//! runtime. The same code is the program `brooklet` (feature `cli`), whose manual (docs/manual.md) describes what is served
+//! and how.
 //!
 //! # Three ways to use it
 //!

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
@@ -98,16 +98,18 @@ impl Listener {
         } else {
             path.to_owned()
         };
-        let _alone = lock_folder(path)?;
-        match is_live(path)? {
-            Some(true) if !take_over => {
-                return Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already"));
+        let _alone = lock_folder(path);
+        if take_over {
+            // Only from a server.
+            is_live(path)?;
+        }
+        match is_live(&first)? {
+            Some(true) => return Err(io::Error::new(ErrorKind::AddrInUse, "somebody listens there already")),
+            Some(false) => {
+                log::info!("a socket that nobody listens at any more is removed: {}", first.display());
+                fs::remove_file(&first)?;
             }
-            Some(false) if !take_over => {
-                log::info!("a socket that nobody listens at any more is removed: {}", path.display());
-                fs::remove_file(path)?;
-            }
-            _ => {}
+            None => {}
         }
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         prepare(&socket)?;
@@ -229,22 +231,17 @@ pub(crate) fn is_unix(socket: &Socket) -> io::Result<bool> {
 }
 
 /// Keeps other servers that want to listen in the same folder waiting until it is dropped (`flock(2)`): what one has found there
-/// holds until it listens. Where folders cannot be locked nobody waits.
-///
-/// # Errors
-/// Another one takes too long.
-fn lock_folder(path: &Path) -> io::Result<Option<OwnedFd>> {
+/// holds until it listens. Where folders cannot be locked nobody waits, and nobody for long: anybody may hold such a lock.
+fn lock_folder(path: &Path) -> Option<OwnedFd> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(folder) = fs::File::open(folder).map(OwnedFd::from) else { return Ok(None) };
+    // What is no folder is not waited for, as a fifo would be.
+    let folder = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let begun = Instant::now();
     loop {
         match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(folder)),
+            Ok(()) => return Some(folder),
             Err(Errno::AGAIN) if begun.elapsed() < limits::FOLDER_WAIT => std::thread::sleep(LOOK),
-            Err(Errno::AGAIN) => {
-                return Err(io::Error::new(ErrorKind::AddrInUse, "another program has locked its folder"));
-            }
-            Err(_) => return Ok(None),
+            Err(_) => return None,
         }
     }
 }

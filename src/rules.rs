@@ -201,7 +201,8 @@ impl Rules {
             [("Access-Control-Allow-Origin", origin.as_str()), ("Access-Control-Expose-Headers", "*")]
         });
         let isolate = [("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Embedder-Policy", "require-corp")];
-        let all = cors.chain(isolate.into_iter().filter(|_| self.isolate));
+        let asked_for = |name: &str| self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
+        let all = cors.chain(isolate.into_iter().filter(|_| self.isolate)).filter(|(name, _)| !asked_for(name));
         all.map(|(name, value)| (name.into(), value.into())).chain(self.headers.iter().cloned()).collect()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -133,8 +133,9 @@ impl Handle {
         self.stop.is_draining_within(most)
     }
 
-    /// A count that grows at least once a second while the server runs and can answer: for a watchdog. If it does not grow, all workers
-    /// wait for a disk, or the server has a defect.
+    /// A count that grows at least once a second while the server accepts connections and can answer: for a watchdog. If it does not
+    /// grow, all workers wait for a disk, or the server has a defect. It does not grow any more while a stop waits for transfers
+    /// ([`Config::drain`]).
     pub fn heartbeats(&self) -> u64 {
         self.stop.looks()
     }
@@ -268,6 +269,8 @@ impl Server {
         if sockets.is_empty() {
             return Err(Error::Config("bind: there is no socket to listen at".into()));
         }
+        // What is ignored is not checked; that there are so many is for the budget.
+        let config = Config { bind: vec![Ipv4Addr::UNSPECIFIED.into(); sockets.len()], ..config };
         let opened = open(&config)?;
         let take = |(number, socket)| {
             let listener = Listener::handed_over(socket).and_then(|listener| {

@@ -210,6 +210,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) client: Option<SocketAddr>,
     /// Who was asked; none for what is no request.
     pub(crate) site: Option<&'a Site>,
+    /// How long it has waited for its answer to begin.
+    pub(crate) waited: Duration,
     pub(crate) now: SystemTime,
 }
 
@@ -273,11 +275,12 @@ impl Traffic {
 
     #[cold]
     fn keep(&self, asked: Asked<'_>, answer: &Answer) -> Box<Ticket> {
-        let Asked { request, method, client, site, now } = asked;
+        let Asked { request, method, client, site, waited, now } = asked;
         let field = |value: &Option<_>| value.as_deref().map(|value| cut(value, TOLD_FIELD));
         // Who was not let in, or was answered before anybody looked at that, may have said any name.
         let user = site.filter(|_| answer.admitted).and_then(|site| site.user(request));
         let nothing = *request.method == Method::Head;
+        let begun = Instant::now();
         Box::new(Ticket {
             exchange: Exchange {
                 client,
@@ -290,12 +293,12 @@ impl Traffic {
                 status: answer.status.0,
                 expected: if nothing { Some(0) } else { answer.body.length() },
                 sent: 0,
-                started: now,
+                started: now.checked_sub(waited).unwrap_or(now),
                 duration: Duration::ZERO,
                 outcome: Outcome::Done,
             },
             selection: if self.downloads.is_some() && !nothing { answer.selection() } else { None },
-            begun: Instant::now(),
+            begun: begun.checked_sub(waited).unwrap_or(begun),
             running: None,
             finished: false,
             ahead: false,
@@ -457,7 +460,8 @@ mod tests {
     use std::sync::mpsc;
 
     fn told(traffic: &Traffic, request: &Request<'_>, status: u16) -> Option<Box<Ticket>> {
-        let asked = Asked { request, method: "GET", client: None, site: None, now: SystemTime::UNIX_EPOCH };
+        let now = SystemTime::UNIX_EPOCH;
+        let asked = Asked { request, method: "GET", client: None, site: None, waited: Duration::ZERO, now };
         traffic.begin(asked, &Answer::error(status, request))
     }
 

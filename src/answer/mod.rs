@@ -446,15 +446,10 @@ impl Site {
     }
 }
 
-/// Sets these fields in place of those of the same name.
+/// Sets these fields, all lines of them, in place of those of the same name.
 fn set_fields(fields: &mut Vec<Field>, headers: &[(String, String)]) {
-    for (name, value) in headers {
-        let value = Cow::Owned(value.clone());
-        match fields.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            Some((_, old)) => *old = value,
-            None => fields.push((name.clone().into(), value)),
-        }
-    }
+    fields.retain(|(known, _)| !headers.iter().any(|(name, _)| known.eq_ignore_ascii_case(name)));
+    fields.extend(headers.iter().map(|(name, value)| (name.clone().into(), value.clone().into())));
 }
 
 fn method(request: &Request<'_>) -> Result<(), Refusal> {

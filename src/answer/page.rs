@@ -59,14 +59,18 @@ fn explanation(status: u16) -> &'static str {
         403 => "You may not read this.",
         404 => "There is nothing at this address.",
         405 => "Files are only read here.",
+        406 => "The file is not there in a coding that you accept.",
+        408 => "The request did not come in time.",
         412 => "The file is not the one that was asked for.",
         413 => "A request has no body here.",
         414 => "The address is too long.",
         416 => "The file has no such bytes.",
+        417 => "The expectation of the request cannot be met.",
         429 => "Too many passwords are tried. Please try again in a moment.",
         431 => "The request has too many fields.",
         501 => "This method is not known.",
         503 => "The server is busy. Please try again in a moment.",
+        505 => "This version of HTTP is not spoken here.",
         _ => "The server could not answer.",
     }
 }

@@ -286,7 +286,7 @@ impl Site {
         let Some(clean) = target.path.strip_suffix(PAGE).filter(|_| self.rules.clean_urls) else { return Ok(None) };
         let start = target.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (folder, name) = target.path.split_at(start);
-        if self.rules.index.iter().any(|index| index.as_bytes() == name) {
+        if self.rules.index.first().is_some_and(|index| index.as_bytes() == name) {
             return Ok(Some(self.location(target, folder.strip_suffix(b"/").unwrap_or(folder), "/")));
         }
         match self.seek(clean, now)? {

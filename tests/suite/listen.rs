@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
@@ -365,6 +365,10 @@ fn what_is_no_listening_socket_is_refused() {
             assert!(error.contains("socket 1") && error.contains(word), "{name}: {error}");
         }
         assert!(Server::from_listeners(Serving::config(front, &folder), Vec::new()).is_err());
+        // Addresses that are ignored are not checked.
+        let ignored = Config { bind: Vec::new(), ..Serving::config(front, &folder) };
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(Server::from_listeners(ignored, vec![socket.into()]).is_ok());
         let unix: OwnedFd = UnixListener::bind(folder.path(format!("../{front:?}"))).unwrap().into();
         let outcome = Server::from_listeners(Serving::config(front, &folder), vec![unix]);
         assert_eq!(outcome.is_ok(), front == DIRECT, "{outcome:?}");
@@ -402,6 +406,16 @@ fn the_program_serves_at_what_it_was_handed_over() {
             program.signal(Signal::TERM);
             assert_eq!(program.end().0, Some(0));
             assert!(path.exists(), "the name is that of whoever made it");
+        }
+        if *front == DIRECT {
+            // Another holder has ended it: that is said, and no processor is kept busy by it.
+            let ended = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut program = with_socket(ended.try_clone().unwrap().into(), "1", &[&root.display().to_string()]);
+            program.address(&root);
+            Socket::from(ended).shutdown(Shutdown::Both).unwrap();
+            program.complaint_with("no connection can be accepted");
+            program.signal(Signal::TERM);
+            assert_eq!(program.end().0, Some(0));
         }
         for (count, word) in [("x", "LISTEN_FDS"), ("257", "256"), ("2", "descriptor 4"), ("-1", "LISTEN_FDS")] {
             let (status, out, err) = with_socket(listener.try_clone().unwrap().into(), count, &arguments).end();
@@ -454,6 +468,29 @@ fn of_two_who_start_at_once_only_one_has_the_socket() {
         assert_eq!(started.len(), 1);
         assert!(Client::try_at_path(&path).is_ok());
     }
+}
+
+#[test]
+fn what_others_leave_or_do_in_the_folder_of_a_socket_does_not_hold_up_a_start() {
+    let folder = site();
+    let (path, config) = at_both(&folder);
+    let config = Config { bind: vec![Listen::Unix(path.clone())], ..config };
+    // One that was killed before it had taken over, with the same number, as the first process of a container.
+    let mut left = path.as_os_str().to_owned();
+    left.push(format!(".{}", std::process::id()));
+    drop(UnixListener::bind(&left).unwrap());
+    let server = Server::bind(Config { reuse_port: true, ..config.clone() }).unwrap();
+    assert!(Client::try_at_path(&path).is_ok());
+    drop(server);
+    // Anybody may lock it.
+    let other = fs::File::open(path.parent().unwrap()).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    drop(Server::bind(config.clone()).unwrap());
+    // In the place of the folder something that never opens.
+    let fifo = folder.path("../fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let bind = vec![Listen::Unix(fifo.join("socket"))];
+    assert!(Server::bind(Config { bind, ..config }).is_err());
 }
 
 /// What a supervisor hears next.

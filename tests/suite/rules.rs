@@ -125,6 +125,10 @@ fn a_page_has_an_address_without_its_ending() {
             ("/app.js", &[], Body(200, "script")),
         ],
     );
+    // Another index that is there, too, is a page of its own.
+    let index = vec!["index.html".into(), "about.html".into()];
+    let rules = Rules { clean_urls: true, index, ..Rules::default() };
+    check(&rules, &[("/about.html", &[], To("/about")), ("/about", &[], Body(200, "about"))]);
     let rules = Rules::default();
     check(&rules, &[("/about", &[], Status(404)), ("/about.html", &[], Body(200, "about"))]);
 }
@@ -164,7 +168,9 @@ fn an_application_gets_its_page_in_place_of_404_and_its_parts_do_not() {
 #[test]
 fn files_say_how_long_they_keep_and_everything_has_the_fields_that_were_asked_for() {
     let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let headers = vec![header("X-Robots-Tag", "noindex"), header("x-content-type-options", "off")];
+    let links = ["<a>; rel=preload", "<b>; rel=preload"];
+    let mut headers = vec![header("X-Robots-Tag", "noindex"), header("x-content-type-options", "off")];
+    headers.extend(links.map(|link| header("Link", link)));
     let rules = Rules { cache_control: Some("max-age=60".into()), headers, ..Rules::default() };
     let folder = folder();
     for (_, front) in Front::ALL {
@@ -189,6 +195,8 @@ fn files_say_how_long_they_keep_and_everything_has_the_fields_that_were_asked_fo
             assert_eq!((answer.status, answer.field("Cache-Control")), (status, kept), "{what}");
             assert_eq!(answer.field("X-Robots-Tag"), Some("noindex"), "{what}");
             assert_eq!(answer.field("X-Content-Type-Options"), Some("off"), "{what}");
+            let lines = answer.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("Link"));
+            assert!(lines.map(|(_, value)| value.as_str()).eq(links), "{what}");
         }
     }
 }

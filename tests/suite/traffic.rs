@@ -310,6 +310,21 @@ fn what_was_asked_for_ahead_and_not_read_the_client_has_not() {
     observed.serving.ended();
 }
 
+#[test]
+fn what_waits_for_the_rate_is_told_with_that_time_and_what_is_refused_with_its_name() {
+    let folder = site();
+    let observed = Observed::start(Config { rate_total: 8192, ..Serving::config(Front::Direct, &folder) });
+    let mut crowd: Vec<_> = (0..150).map(|_| observed.serving.client()).collect();
+    crowd.iter_mut().for_each(|client| client.send(get("/small")));
+    let statuses: Vec<_> = crowd.iter_mut().map(|client| client.receive().status).collect();
+    let told: Vec<_> = statuses.iter().map(|_| observed.next()).collect();
+    assert!(told.iter().all(|told| (&*told.method, &*told.target) == ("GET", "/small")));
+    assert!(told.iter().any(|told| told.status == 503));
+    // Sixteen are served in a second, and more than that were.
+    let longest = told.iter().filter(|told| told.status == 200).map(|told| told.duration).max();
+    assert!(longest.is_some_and(|longest| longest >= Duration::from_secs(1)), "{longest:?} {statuses:?}");
+}
+
 /// A client of `/large` that has so much of it and leaves without the rest.
 fn abort(serving: &Serving, from: usize, count: usize) {
     let mut client = Client::with_small_window(serving.address);

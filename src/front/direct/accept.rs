@@ -206,10 +206,9 @@ impl Worker {
                         backlog = Backlog::Empty;
                         break;
                     }
-                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                        if self.make_room(Spare::Idle) {
-                            continue;
-                        }
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) if self.make_room(Spare::Idle) => {
+                    }
+                    Some(error) if lasts(error) => {
                         if !shared.door.paused.swap(true, Ordering::AcqRel) {
                             // A client may have it come and go.
                             static SELDOM: Seldom = Seldom::new();
@@ -263,6 +262,14 @@ impl Worker {
         *hand = Some(connection);
         self.settle(number, hand, if added.is_ok() { next } else { Next::Close });
     }
+}
+
+/// Whether the next try would fail as well: something is lacking, the socket does not listen any more, or the call is forbidden.
+/// Whoever watches tries again.
+fn lasts(error: Errno) -> bool {
+    let lacking = matches!(error, Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM);
+    lacking
+        || matches!(error, Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS)
 }
 
 /// The connections that have had longest what is to be spared.

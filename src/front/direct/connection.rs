@@ -281,6 +281,11 @@ impl Connection {
         }
     }
 
+    /// How long the request that begins to be answered has waited for that, because of a rate.
+    fn waited(&mut self) -> Duration {
+        self.paced.as_mut().map_or(Duration::ZERO, |paced| paced.waited(Instant::now()))
+    }
+
     fn waits_for_clock(&self, now: Instant) -> bool {
         self.paced.as_ref().is_some_and(|paced| paced.waits(now))
     }
@@ -295,7 +300,7 @@ impl Connection {
                         head.request.client = self.peer.ip();
                         self.partial = false;
                         if !self.may_begin(worker)? {
-                            return self.reject(worker, input.rest(), 503);
+                            return self.refuse_request(worker, &head.request, head.method, 503);
                         }
                         let step = self.respond(worker, &head, input.rest().len() > used);
                         input.begin += used;
@@ -357,7 +362,7 @@ impl Connection {
             false => Some("close"),
         };
         let site = worker.shared.service.site();
-        let asked = Asked { request, method: head.method, client: self.peer.0, site, now };
+        let asked = Asked { request, method: head.method, client: self.peer.0, site, waited: self.waited(), now };
         let ticket = worker.shared.traffic.begin(asked, &answer);
         worker.output.clear();
         if interim {
@@ -375,10 +380,14 @@ impl Connection {
     /// Refuses what is no request, and ends the connection behind the answer.
     fn reject(&mut self, worker: &mut Worker, head: &[u8], status: u16) -> Step {
         let method = if head.starts_with(b"HEAD ") { &Method::Head } else { &Method::Get };
-        let request = Request::new(method, "");
-        let answer = Answer::error(status, &request);
+        self.refuse_request(worker, &Request::new(method, ""), "", status)
+    }
+
+    /// Refuses a request, and ends the connection behind the answer. `method` as it stood there.
+    fn refuse_request(&mut self, worker: &mut Worker, request: &Request<'_>, method: &str, status: u16) -> Step {
+        let answer = Answer::error(status, request);
         let now = SystemTime::now();
-        let asked = Asked { request: &request, method: "", client: self.peer.0, site: None, now };
+        let asked = Asked { request, method, client: self.peer.0, site: None, waited: self.waited(), now };
         let ticket = worker.shared.traffic.begin(asked, &answer);
         self.refuse_with(worker, answer, now, ticket)
     }
@@ -495,7 +504,14 @@ impl Connection {
         let failed = outcome.is_err();
         match outcome {
             Ok(()) => self.tickets.finish(self.sent),
-            Err(failure) => self.tell_end(&worker.shared.traffic, outcome_of(&failure)),
+            Err(failure) => {
+                let error = match &failure {
+                    Failure::Client(error) => Errno::from_io_error(error),
+                    Failure::Source(_) => None,
+                };
+                self.reset |= self.peer.0.is_none() && error == Some(Errno::CONNRESET);
+                self.tell_end(&worker.shared.traffic, outcome_of(&failure));
+            }
         }
         // The disk may have taken its time since the turn began.
         self.since = Instant::now();
@@ -526,6 +542,8 @@ impl Connection {
 
     /// Bytes of what was sent that the client has for certain; where the system does not tell, all of them.
     fn acknowledged(&mut self) -> u64 {
+        // First: the error is there before what was not read is thrown away.
+        let unacknowledged = unacknowledged(&self.socket).unwrap_or(0);
         if self.peer.0.is_none() {
             // What was not read when it was closed counts as read there, and an error tells of it, once (unix(7)).
             self.reset |= matches!(self.socket.take_error(), Ok(Some(error)) if Errno::from_io_error(&error) == Some(Errno::CONNRESET));
@@ -533,7 +551,7 @@ impl Connection {
         if self.reset {
             return self.progress.as_ref().map_or(0, |progress| progress.acknowledged());
         }
-        self.sent.saturating_sub(unacknowledged(&self.socket).unwrap_or(0))
+        self.sent.saturating_sub(unacknowledged)
     }
 
     /// Tells of the requests that nobody was told of yet: they ended like this, unless the client has the whole answer.

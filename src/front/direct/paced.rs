@@ -1,7 +1,7 @@
 //! What a connection may send and from when on, if there is a rate.
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::send::pace::{Pace, Part, Share};
 
@@ -10,11 +10,13 @@ pub(super) struct Paced {
     share: Share,
     /// The last moment for which an alarm was set.
     alarm: Option<Instant>,
+    /// When the beginning of an answer was first asked for, until that begins.
+    asked: Option<Instant>,
 }
 
 impl Paced {
     pub(super) fn new(client: Option<IpAddr>, now: Instant) -> Self {
-        Self { share: Share::new(client, now), alarm: None }
+        Self { share: Share::new(client, now), alarm: None, asked: None }
     }
 
     /// Whether something may be sent by now; else when, unless an alarm is set for that.
@@ -31,6 +33,7 @@ impl Paced {
     /// The same for the beginning of an answer. False if it would wait for too long, or there is no room (`full`) to wait.
     pub(super) fn begin(&mut self, pace: &Pace, now: Instant, full: bool) -> Result<bool, Option<Instant>> {
         let waits = self.share.granted() > 0;
+        self.asked.get_or_insert(now);
         match self.ask(pace, Part::Beginning, now) {
             Ok(()) => Ok(true),
             Err(_) if (full && !waits) || pace.is_crowded(&self.share, now) => {
@@ -39,6 +42,11 @@ impl Paced {
             }
             Err(next) => Err(next),
         }
+    }
+
+    /// How long the answer that begins now, or is refused, was waited for.
+    pub(super) fn waited(&mut self, now: Instant) -> Duration {
+        self.asked.take().map_or(Duration::ZERO, |asked| now.saturating_duration_since(asked))
     }
 
     /// So many bytes were sent.

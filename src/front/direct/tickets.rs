@@ -91,7 +91,7 @@ mod tests {
     use crate::limits::TOLD_AHEAD;
     use crate::traffic::Asked;
     use std::sync::mpsc::{self, Receiver};
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
     use tiny_http::Method;
 
     fn traffic() -> (Traffic, Receiver<(u64, Outcome)>) {
@@ -106,8 +106,8 @@ mod tests {
         let request = Request::new(&Method::Get, "/");
         for number in 0..count {
             let answer = Answer::new(200, Body::bytes([0; 100]));
-            let asked =
-                Asked { request: &request, method: "GET", client: None, site: None, now: SystemTime::UNIX_EPOCH };
+            let (waited, now) = (Duration::ZERO, SystemTime::UNIX_EPOCH);
+            let asked = Asked { request: &request, method: "GET", client: None, site: None, waited, now };
             let ticket = traffic.begin(asked, &answer).unwrap();
             tickets.add(traffic, ticket, number * 110 + 10, 0);
             tickets.finish((number + 1) * 110);

@@ -49,6 +49,7 @@ use std::io::{self, Write};
 use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -102,6 +103,8 @@ struct Shared {
     pool: Arc<Pool>,
     pace: Option<Arc<Pace>>,
     traffic: Arc<Traffic>,
+    /// Requests that are being answered.
+    serving: AtomicUsize,
 }
 
 /// Sets the options that every connection inherits from its listening socket, before the first one comes.
@@ -126,6 +129,7 @@ pub(crate) fn run(site: Site, start: Start) -> io::Result<()> {
         plan,
         stop,
         traffic,
+        serving: AtomicUsize::new(0),
     });
     let seen = Arc::downgrade(&shared);
     // More is not told: tiny_http holds the connections.
@@ -134,14 +138,13 @@ pub(crate) fn run(site: Site, start: Start) -> io::Result<()> {
     let acceptors: io::Result<Vec<_>> =
         listeners.into_iter().map(|listener| Acceptor::new(listener).map(Arc::new)).collect();
     let acceptors = acceptors?;
-    let count = shared.plan.workers * acceptors.len();
-    let workers = pool(count)?;
+    let pool = pool(workers)?;
     // Nothing is ever sent through it: it ends with the last worker.
     let (working, ended) = mpsc::channel::<()>();
     for acceptor in &acceptors {
         for _ in 0..shared.plan.workers {
             let (acceptor, shared, working) = (Arc::clone(acceptor), Arc::clone(&shared), working.clone());
-            workers.execute(move || {
+            pool.execute(move || {
                 work(&acceptor, &shared);
                 drop(working);
             });
@@ -157,7 +160,7 @@ pub(crate) fn run(site: Site, start: Start) -> io::Result<()> {
         // They begin as the workers end.
         for _ in 0..shared.plan.workers {
             let (last, shared, working) = (Arc::clone(&last), Arc::clone(&shared), working.clone());
-            workers.execute(move || {
+            pool.execute(move || {
                 finish(&last, &mut shared.copier(), &shared);
                 drop(working);
             });
@@ -165,7 +168,10 @@ pub(crate) fn run(site: Site, start: Start) -> io::Result<()> {
     }
     drop(working);
     match ended.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Err(mpsc::RecvTimeoutError::Timeout) => log::warn!("transfers that are cut off: {}", workers.active_count()),
+        // Who only waits for a request has nothing that could be cut off.
+        Err(mpsc::RecvTimeoutError::Timeout) if shared.serving.load(Ordering::Relaxed) > 0 => {
+            log::warn!("transfers that are cut off: {}", shared.serving.load(Ordering::Relaxed));
+        }
         _ => log::info!("all transfers are finished"),
     }
     Ok(())
@@ -242,7 +248,9 @@ impl Shared {
         // A failure is the end of one transfer, is said in the log, and concerns nobody else.
         let tell = Some((&*self.traffic, &self.site));
         copier.serve(request.remote_addr().map(SocketAddr::ip));
+        self.serving.fetch_add(1, Ordering::Relaxed);
         let _ = respond(copier, request, self.stop.is_draining(), tell, |request, now| self.site.answer(request, now));
+        self.serving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -260,8 +268,14 @@ fn respond(
     let (mut answer, version, mut ticket) = {
         let plain = plain(&request);
         let answer = decide(&plain, request.headers().len(), body, |plain| answer(plain, now));
-        let asked =
-            |site| Asked { request: &plain, method: plain.method.as_str(), client: peer, site: Some(site), now };
+        let asked = |site| Asked {
+            request: &plain,
+            method: plain.method.as_str(),
+            client: peer,
+            site: Some(site),
+            waited: Duration::ZERO,
+            now,
+        };
         let ticket = tell.and_then(|(traffic, site)| traffic.begin(asked(site), &answer));
         (answer, plain.version, ticket)
     };

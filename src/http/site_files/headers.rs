@@ -35,6 +35,9 @@ pub(crate) fn parse(text: &[u8]) -> Parsed<Rule> {
                 (Err(reason), _) => parsed.wrong(number, reason),
                 (Ok(field), Some((_, Some(rule)))) => {
                     if !has_room(&mut parsed, count, number) {
+                        if rule.fields.is_empty() {
+                            current = None;
+                        }
                         break;
                     }
                     rule.fields.push(field);
