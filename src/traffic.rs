@@ -68,7 +68,8 @@ pub enum Outcome {
     TooSlow,
     /// The file changed while it was sent, or could not be read to its end.
     SourceFailed,
-    /// The server stopped, and did not wait for it any longer ([`Config::drain`](crate::Config::drain)).
+    /// The server stopped, and did not wait for it any longer ([`Config::drain`](crate::Config::drain)). Only the direct front tells of
+    /// these.
     CutOff,
 }
 

@@ -39,6 +39,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
                 clap_complete::generate_to(shell, &mut command(), "brooklet", folder)?;
             }
+            // bash takes words apart at `=`: what is completed then is the value of the word before.
+            let (path, prev) = (folder.join("brooklet.bash"), "prev=\"$3\"\n");
+            let script = fs::read_to_string(&path)?;
+            if !script.contains(prev) {
+                return Err("the completion for bash does not know the word before".into());
+            }
+            let value = format!("{prev}    [[ $prev != = ]] || prev=\"${{COMP_WORDS[COMP_CWORD-2]}}\"\n");
+            fs::write(path, script.replacen(prev, &value, 1))?;
         }
         _ => return Err(format!("neither man nor completions: {what}").into()),
     }

@@ -18,7 +18,7 @@ pub const EXAMPLES: &[(&str, &str)] = &[
     ("brooklet -b 0.0.0.0 --qr film.mkv", "one file, for a phone on the network"),
     ("brooklet --once -b 0.0.0.0 a.zip", "one file, until somebody has it"),
     ("brooklet --spa --open dist", "an application, in the browser"),
-    ("brooklet -b :: -p 80 --user www /srv", "a web server, started by root"),
+    ("brooklet -b :: -p 80 --user www-data /srv", "a web server, started by root"),
     ("brooklet --memory 16M --admin 9100 /srv", "in 16 MiB of memory, with metrics"),
 ];
 

@@ -92,6 +92,10 @@ fn each_shell_completes_every_option() {
         found.lines().map(str::to_owned).collect::<BTreeSet<_>>()
     };
     assert_eq!(completed("--max-"), ["--max-connections", "--max-connections-per-client"].map(String::from).into());
+    // bash hands over the three parts of it.
+    let value = "source \"$0\"; COMP_WORDS=(brooklet --symlinks = f); COMP_CWORD=3; _brooklet brooklet f =; echo \"${COMPREPLY[@]}\"";
+    let output = Command::new("bash").args(["-c", value]).arg(folder.path("brooklet.bash")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "follow\n");
     let long = completed("--");
     assert_eq!(long, options().iter().map(|name| format!("--{name}")).collect());
 }
