@@ -267,7 +267,8 @@ impl Config {
     }
 
     /// Checks every value against its bounds, and `memory` against what the rest needs. [`Server::bind`](crate::Server::bind) does
-    /// so itself. Files, addresses and permissions are not looked at.
+    /// so itself. Files, addresses and permissions are not looked at;
+    /// with a budget, which memory the system counts is.
     ///
     /// # Errors
     /// In one line: the first value that is out of bounds, by its name on the command line, and its bounds.

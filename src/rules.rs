@@ -59,7 +59,8 @@ pub struct Rules {
     /// Default: none, and everybody is answered.
     pub allow: Vec<Network>,
     /// Fields of every answer, by name and value, in place of the server's own of the same name. Those that frame a message or
-    /// describe a representation, such as `Content-Length` and `ETag`, cannot be set. Default: none.
+    /// describe a representation, such as `Content-Length` and `ETag`, cannot be set, nor `Allow`, `Location` and
+    /// `WWW-Authenticate`. Default: none.
     pub headers: Vec<(String, String)>,
 }
 
@@ -137,6 +138,7 @@ impl Default for Rules {
 /// Fields that say where a message ends or which version it is: they are the server's.
 const OURS: &[&str] = &[
     "accept-ranges",
+    "allow",
     "connection",
     "content-encoding",
     "content-length",
@@ -146,11 +148,13 @@ const OURS: &[&str] = &[
     "etag",
     "keep-alive",
     "last-modified",
+    "location",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
     "vary",
+    "www-authenticate",
 ];
 
 impl Rules {
@@ -212,11 +216,25 @@ fn is_path(text: &str) -> bool {
     !text.contains('\0') && text.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
-/// `*`, or an origin as browsers write it (RFC 6454 section 6.2).
+/// `*`, or an origin as browsers write it (RFC 6454 section 6.2): in small letters, and without the port that its scheme has
+/// anyway. They compare it byte by byte.
 fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let named = |host: &str| !host.is_empty() && !host.contains(['/', '?', '#', '@', ',', '*']);
-    text == "*" || (host.is_some_and(named) && text.bytes().all(|b| b.is_ascii_graphic()))
+    let Some((scheme, rest)) = text.split_once("://") else { return text == "*" };
+    // The colons of an address of IPv6 stand in brackets.
+    let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| !port.contains(']')) {
+        Some((host, port)) => (host, Some(port)),
+        None => (rest, None),
+    };
+    let usual = match scheme {
+        "http" => "80",
+        "https" => "443",
+        _ => return false,
+    };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let visible = |b: u8| b.is_ascii_graphic() && !b.is_ascii_uppercase() && !b"/?#@,*[]".contains(&b);
+    let named =
+        !host.is_empty() && inner.unwrap_or(host).bytes().all(visible) && (inner.is_some() || !host.contains(':'));
+    named && port.is_none_or(|port| port != usual && !port.starts_with('0') && port.parse::<u16>().is_ok())
 }
 
 /// Whether a field of this name is the server's own.
@@ -238,6 +256,28 @@ pub(crate) fn is_value(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn origins_are_as_browsers_write_them() {
+        for origin in
+            ["*", "https://a.b", "http://localhost:3000", "http://[::1]:8080", "https://[::1]", "http://a:443"]
+        {
+            assert!(is_origin(origin), "{origin}");
+        }
+        for text in [
+            "",
+            "null",
+            "http://",
+            "http://:80",
+            "http://a:",
+            "http://a:080",
+            "http://::1",
+            "https://[::1",
+            "http://a:99999",
+        ] {
+            assert!(!is_origin(text), "{text}");
+        }
+    }
 
     #[test]
     fn what_cannot_work_is_named() {
@@ -264,6 +304,10 @@ mod tests {
             ("origin", Rules { cors: Some("example.org".into()), ..rules() }),
             ("origin", Rules { cors: Some("https://example.org/".into()), ..rules() }),
             ("origin", Rules { cors: Some("https://a, https://b".into()), ..rules() }),
+            ("origin", Rules { cors: Some("https://Example.org".into()), ..rules() }),
+            ("origin", Rules { cors: Some("https://example.org:443".into()), ..rules() }),
+            ("origin", Rules { cors: Some("http://a:b:c".into()), ..rules() }),
+            ("origin", Rules { cors: Some("ftp://a".into()), ..rules() }),
         ] {
             let error = rules.validate().unwrap_err();
             assert!(error.contains(word) && !error.contains('\n'), "{error}");

@@ -196,7 +196,7 @@ impl Site {
         Visible { hidden: self.rules.hidden, site_files: self.site_files.is_none() }
     }
 
-    /// Whether this is the path of a file that makes rules, which is not served itself, in whatever way it is come to.
+    /// Whether this is the path of a file that makes rules, which is not served itself by its own name.
     pub(super) fn is_site_file(&self, path: &[u8]) -> bool {
         self.site_files.is_some() && site_files::is_one(path)
     }

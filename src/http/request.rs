@@ -116,7 +116,7 @@ impl<'a> Request<'a> {
             *slot = Some(Cow::Borrowed(value));
             return;
         };
-        if before.len() + value.len() <= limits::FIELD_VALUE {
+        if before.len() + 2 + value.len() <= limits::FIELD_VALUE {
             let combined = before.to_mut();
             combined.push_str(", ");
             combined.push_str(value);
