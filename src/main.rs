@@ -89,7 +89,7 @@ fn serve(config: Config, process: &Process) -> Result<(), Box<dyn std::error::Er
     if let Some(mut browser) = browser {
         std::thread::Builder::new().name("browser".into()).spawn(move || match browser.wait() {
             Ok(status) if !status.success() => {
-                log::warn!("open: BROWSER, or the usual one, cannot be started, or failed: {status}")
+                log::warn!("open: {} cannot be started, or failed: {status}", browser::name())
             }
             _ => {}
         })?;
@@ -193,7 +193,10 @@ fn announce(root: &str, server: &Server, urls: &Urls, qr: bool) -> Vec<String> {
     }
     match (urls.network.first(), urls.here.first()) {
         _ if !qr => {}
-        (Some(url), _) => greeting::qr(url, colors).iter().for_each(|code| say(&format!("\n{code}"))),
+        (Some(url), _) => match greeting::qr(url, colors) {
+            Some(code) => say(&format!("\n{code}")),
+            None => log::warn!("qr: the address is too long for a code"),
+        },
         (None, Some(here)) => log::warn!("qr: no other machine reaches {here}: -b 0.0.0.0 lets them, on a network"),
         (None, None) => log::warn!("qr: there is no address to show"),
     }
@@ -245,7 +248,7 @@ fn give_up(
 
 /// What a name may hold: a line stays one.
 fn line(path: &Path) -> String {
-    path.display().to_string().replace(char::is_control, "\u{fffd}")
+    cli::harmless(&path.display().to_string())
 }
 
 /// Prints a line; that nobody reads it is no reason to stop.
