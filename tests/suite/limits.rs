@@ -355,7 +355,7 @@ fn one_worker_is_enough_for_fifty_who_stand_still() {
 fn who_says_that_it_closes_and_takes_nothing_is_counted_and_cut() {
     let folder = Folder::new();
     folder.file("answer", noise(9, 200_000)).file("small", "small");
-    let stall_timeout = Duration::from_millis(500);
+    let stall_timeout = Duration::from_secs(2);
     let config = Config { stall_timeout, min_rate: 0, max_connections: Some(2), ..Serving::config(DIRECT, &folder) };
     let serving = Serving::with(config);
     for (name, ask, finish) in [
