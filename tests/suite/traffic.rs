@@ -325,6 +325,29 @@ fn what_waits_for_the_rate_is_told_with_that_time_and_what_is_refused_with_its_n
     assert!(longest.is_some_and(|longest| longest >= Duration::from_secs(1)), "{longest:?} {statuses:?}");
 }
 
+#[test]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn who_has_said_that_nothing_more_comes_and_reads_nothing_has_nothing() {
+    let folder = site();
+    folder.file("little", noise(3, 50 << 10));
+    let path = folder.path("../socket");
+    let bind = vec![Listen::Ip(Ipv4Addr::LOCALHOST.into()), Listen::Unix(path.clone())];
+    let observed = Observed::start(Config { bind, ..Serving::config(Front::Direct, &folder) });
+    for _ in 0..20 {
+        let mut client = Client::at_path(&path);
+        client.send(request("GET", "/little", &[("Connection", "close")]));
+        client.finish();
+        assert!(client.hears_within(NEVER));
+        // It has sent its end, too, when another one is answered by the same worker or a later one.
+        assert_eq!(observed.serving.get("/small").body, b"small");
+        assert_eq!(observed.next().outcome, Outcome::Done);
+        drop(client);
+        let told = observed.next();
+        assert_eq!((&*told.target, told.outcome), ("/little", Outcome::ClientLeft));
+        assert!(told.sent < 50 << 10, "{} bytes", told.sent);
+    }
+}
+
 /// A client of `/large` that has so much of it and leaves without the rest.
 fn abort(serving: &Serving, from: usize, count: usize) {
     let mut client = Client::with_small_window(serving.address);

@@ -238,8 +238,10 @@ impl Connection {
                 State::Sending(..) => self.send(worker, until),
                 State::Linger(_) => self.linger(worker),
                 // Who has gone for good, or has everything, tells of it.
-                State::Parting if matches!(self.socket.take_error(), Ok(None)) && !self.is_done() => Err(Next::Rest),
-                State::Parting => CLOSE,
+                State::Parting => match self.is_broken() || self.is_done() {
+                    true => CLOSE,
+                    false => Err(Next::Rest),
+                },
             };
             if let Err(next) = step {
                 return next;
@@ -505,11 +507,9 @@ impl Connection {
         match outcome {
             Ok(()) => self.tickets.finish(self.sent),
             Err(failure) => {
-                let error = match &failure {
-                    Failure::Client(error) => Errno::from_io_error(error),
-                    Failure::Source(_) => None,
-                };
-                self.reset |= self.peer.0.is_none() && error == Some(Errno::CONNRESET);
+                if let Failure::Client(error) = &failure {
+                    self.note(Errno::from_io_error(error));
+                }
                 self.tell_end(&worker.shared.traffic, outcome_of(&failure));
             }
         }
@@ -545,8 +545,7 @@ impl Connection {
         // First: the error is there before what was not read is thrown away.
         let unacknowledged = unacknowledged(&self.socket).unwrap_or(0);
         if self.peer.0.is_none() {
-            // What was not read when it was closed counts as read there, and an error tells of it, once (unix(7)).
-            self.reset |= matches!(self.socket.take_error(), Ok(Some(error)) if Errno::from_io_error(&error) == Some(Errno::CONNRESET));
+            self.is_broken();
         }
         if self.reset {
             return self.progress.as_ref().map_or(0, |progress| progress.acknowledged());
@@ -564,8 +563,22 @@ impl Connection {
 
     /// The client cannot be read from.
     fn lost(&mut self, error: Errno) -> Step {
-        self.reset |= self.peer.0.is_none() && error == Errno::CONNRESET;
+        self.note(Some(error));
         CLOSE
+    }
+
+    /// Whether the socket has an error, which it tells once.
+    fn is_broken(&mut self) -> bool {
+        let error = self.socket.take_error();
+        if let Ok(Some(error)) = &error {
+            self.note(Errno::from_io_error(error));
+        }
+        !matches!(error, Ok(None))
+    }
+
+    /// What was not read when a Unix socket was closed counts as read there, and this error tells of it (unix(7)).
+    fn note(&mut self, error: Option<Errno>) {
+        self.reset |= self.peer.0.is_none() && error == Some(Errno::CONNRESET);
     }
 
     /// Passes over the body of a request.
